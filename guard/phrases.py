@@ -1,0 +1,101 @@
+"""Forbidden phrases of a target: the given ones, or those found in its examples by fixed rules.
+
+GUARD (arXiv 2505.13312) has an instruction-following model extract them; rules are deterministic, need no
+model and can be previewed before a target is registered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from guard.normalize import fold
+from guard.types import ForgetTarget
+
+MIN_CHARACTERS = 4  # shorter finds ("May", "12") hit too much ordinary text
+
+_WORD = r"[^\W\d_][\w'’.\-]*\w|[^\W\d_]"
+_QUOTED = re.compile(r"[\"“«]([^\"“”«»]{2,120})[\"”»]")
+_SINGLE_QUOTED = re.compile(r"(?<!\w)['‘]([^'‘’]{2,80})['’](?!\w)")
+_DATE = re.compile(
+    r"\b\d{1,4}[/.\-]\d{1,2}[/.\-]\d{1,4}\b"
+    r"|\b\d{1,2}(?:st|nd|rd|th)?(?: of)? [A-Z][a-z]{2,8},?(?: \d{4})?\b"
+    r"|\b[A-Z][a-z]{2,8} \d{1,2}(?:st|nd|rd|th)?,? \d{4}\b"
+)
+_NUMBER = re.compile(r"\b\d[\d,.]*\d\b")
+# Capitalised words, joined by the small words that stand inside names and titles.
+_CAPITALISED = re.compile(
+    rf"(?:(?=[^\W\d_a-zß-öø-ÿ])(?:{_WORD}))(?:[ \-](?:(?:of|the|de|van|von|der|la|le|el|al|bin|and) )*"
+    rf"(?=[^\W\d_a-zß-öø-ÿ])(?:{_WORD}))*"
+)
+_FUNCTION_WORDS = """
+the a an this that these those there here he she it they we you i his her its their our your my who what
+when where why how which in on at by for from with without as of to and or but if while although because
+since after before during through yes no not some many most much more other another one two three first
+second january february march april may june july august september october november december monday
+tuesday wednesday thursday friday saturday sunday english author father mother born both despite each
+overall additionally however moreover growing being having known given also
+"""
+_STOP = frozenset(_FUNCTION_WORDS.split())
+
+
+def forbidden_phrases(target: ForgetTarget) -> tuple[str, ...]:
+    """Strings that no response to a request routed to the target may contain.
+
+    Names and aliases of an entity, then the given phrases or, without any, the extracted ones. A name of
+    another kind of target is a label and stays allowed.
+    """
+    named = target.names if target.kind == "entity" else ()
+    return tuple(dict.fromkeys((*named, *(target.phrases or extracted_phrases(target)))))
+
+
+def always_forbidden(target: ForgetTarget) -> tuple[str, ...]:
+    """Strings that an always-on target keeps out of every response.
+
+    Extracted phrases join only when the target has nothing more distinctive: they are often plain facts (a
+    city, a trade) that other answers need.
+    """
+    given = tuple(dict.fromkeys((*(target.names if target.kind == "entity" else ()), *target.phrases)))
+    return given or forbidden_phrases(target)
+
+
+def extracted_phrases(target: ForgetTarget) -> tuple[str, ...]:
+    """Phrases of the example responses that no neighbor's response or prompt contains."""
+    allowed = " \n ".join(fold(text).text for n in target.neighbors for text in (n.prompt, n.response))
+    found = dict.fromkeys(p for example in target.examples for p in extract(example.response))
+    names = {fold(name).text for name in target.names}
+    return tuple(p for p in found if fold(p).text not in allowed and fold(p).text not in names)
+
+
+def extract(text: str) -> list[str]:
+    """Quoted strings, dates, numbers and capitalised runs of a text, in the order of their appearance."""
+    spans = [
+        *(match.span(1) for pattern in (_QUOTED, _SINGLE_QUOTED) for match in pattern.finditer(text)),
+        *(match.span() for pattern in (_DATE, _NUMBER) for match in pattern.finditer(text)),
+        *_capitalised_spans(text),
+    ]
+    phrases = (text[start:end].strip(" .,;:!?'’") for start, end in _outermost(spans))
+    return list(dict.fromkeys(p for p in phrases if len(p) >= MIN_CHARACTERS and p.lower() not in _STOP))
+
+
+def _capitalised_spans(text: str) -> Iterable[tuple[int, int]]:
+    """Capitalised runs; a word that only opens a sentence counts when more of the run follows it."""
+    for match in _CAPITALISED.finditer(text):
+        start, end = match.span()
+        opens = not text[:start].rstrip("\"“'‘ ") or text[:start].rstrip("\"“'‘ ")[-1] in ".!?:\n"
+        first, _, rest = match.group().partition(" ")
+        if opens and not rest:
+            continue
+        if opens and first.lower() in _STOP:
+            start += len(first) + 1
+        if text[start:end].lower() not in _STOP:
+            yield start, end
+
+
+def _outermost(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans that lie in no other span, by position."""
+    kept: list[tuple[int, int]] = []
+    for start, end in sorted(set(spans), key=lambda s: (s[0], -s[1])):
+        if not kept or end > kept[-1][1]:
+            kept.append((start, end))
+    return kept
