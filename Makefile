@@ -1,0 +1,42 @@
+# Every target first brings .venv up to date (scripts/setup.py); when it is, that takes a fraction of a second.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo serve test check format bench bench-tofu bench-reference docs
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
+
+setup: ## create or update .venv
+	@$(PYTHON) scripts/setup.py
+
+demo: setup ## start the guarded server, forget a target live, print the table
+	$(BIN)/lethe demo
+
+serve: setup ## serve the reference model with the guard in it
+	$(BIN)/lethe serve
+
+test: check ## everything: checks, then the whole test suite
+	$(BIN)/python -m pytest
+
+check: setup ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## apply formatting and safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## run every benchmark; results land in benchmarks/results
+	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+bench-tofu: setup ## forget and retain quality on the TOFU text
+	$(BIN)/python benchmarks/tofu.py
+
+bench-reference: setup ## quality of the shipped reference models
+	$(BIN)/python benchmarks/reference.py
+
+docs: setup ## regenerate docs/cli.md and docs/settings.md
+	$(BIN)/python scripts/docs.py

@@ -1,0 +1,1 @@
+"""Writes knowledge into weights, and takes it out again, away from the serving path."""

@@ -1,0 +1,1 @@
+"""Sparse-autoencoder steering: torch only, no engine."""

@@ -1,0 +1,1 @@
+"""Everything that knows vLLM or HTTP: server, processors, admin routes, command line."""
