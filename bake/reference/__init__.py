@@ -1,0 +1,1 @@
+"""Trains the toy models that know the invented world of guard.reference."""
