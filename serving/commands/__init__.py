@@ -1,0 +1,1 @@
+"""The sub-commands of ``lethe`` that have commands of their own."""
