@@ -83,7 +83,7 @@ def serve(context: typer.Context) -> None:
     """
     from serving.serve import serve as run
 
-    raise typer.Exit(run(list(context.args)) or 0)
+    run(list(context.args))
 
 
 @app.command(context_settings=RAW)
@@ -91,7 +91,7 @@ def demo(context: typer.Context) -> None:
     """Serve the reference model, make it forget live, and print what changed."""
     from serving.demo import run
 
-    raise typer.Exit(run(list(context.args)) or 0)
+    raise typer.Exit(run(list(context.args)))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The guard's part of the API server: routes, middleware, the wrapped engine client, the start-up self-check."""
+"""The guard's part of the API server: routes, middleware, the guarded engine client, the self-check."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ async def check(engine_client: Any, guard: LiveGuard) -> None:
         raise GuardInactive("an engine process runs without the guard's logits processor")
     for rank in sampling:
         if set(rank["snapshots"]) != {version}:
-            raise GuardInactive(f"an engine process enforces {rank['snapshots']} instead of snapshot {version}")
+            raise GuardInactive(
+                f"an engine process enforces {rank['snapshots']} instead of snapshot {version}"
+            )
         if not all(rank["routed"]):
             raise GuardInactive("the engine was not started by 'lethe serve', so it takes no routing")
     await require_effect(engine_client.generate, engine_client.renderer.get_tokenizer().eos_token_id)

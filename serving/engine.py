@@ -1,4 +1,4 @@
-"""The choke point: every prompt, from every route, goes through `GuardedGenerate` on its way to the engine."""
+"""The choke point: every prompt, from every route, passes `GuardedGenerate` on its way to the engine."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def prompt_tokens(prompt: Any) -> list[int]:
         if ids is not None and prompt.get("type") != "embeds":
             return [*prompt.get("encoder_prompt_token_ids", ()), *ids]
     kind = prompt.get("type", "unrendered") if isinstance(prompt, Mapping) else type(prompt).__name__
-    raise VLLMValidationError(f"a guarded server cannot read prompts of kind {kind!r}; send text or token ids")
+    raise VLLMValidationError(
+        f"a guarded server cannot read prompts of kind {kind!r}; send text or token ids"
+    )
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
@@ -168,9 +170,7 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(map(int, (*tokenizer.all_special_ids, *marked)))
 
 
-def split(
-    ids: Iterable[int], special: frozenset[int], decode: Callable[[list[int]], str]
-) -> tuple[str, ...]:
+def split(ids: Iterable[int], special: frozenset[int], decode: Callable[[list[int]], str]) -> tuple[str, ...]:
     """The prompt's messages: the text of each run between special tokens."""
     runs = (list(run) for is_special, run in groupby(ids, special.__contains__) if not is_special)
     return tuple(text for run in runs if (text := decode(run).strip()))
@@ -197,7 +197,7 @@ async def require_effect(generate: Generate, prompt_id: int) -> None:
     banned = await _first_token(generate, prompt_id, {TARGETS: [], PROBE: free})
     if banned == free:
         raise GuardInactive(
-            "a token that the guard forbade was generated; the engine does not apply the guard's logits processor"
+            "a token that the guard forbade was generated; the engine does not apply its logits processor"
         )
 
 

@@ -65,8 +65,8 @@ class Wiring:
         given = additional_config.get(CONFIG) if isinstance(additional_config, Mapping) else None
         if not isinstance(given, Mapping) or not isinstance(given.get("snapshot"), str):
             raise SnapshotError(
-                'the guard has no snapshot: give --additional-config \'{"lethe": {"snapshot": "<directory>"}}\' '
-                "with a directory written by 'lethe compile'"
+                "the guard has no snapshot: give the engine additional_config "
+                '{"lethe": {"snapshot": "<directory>"}} with a directory written by \'lethe compile\''
             )
         return cls(Path(given["snapshot"]), given.get("router") is True)
 
@@ -88,7 +88,9 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         self.wiring = Wiring.read(vllm_config.additional_config)
         model = vllm_config.model_config
         if model.skip_tokenizer_init:
-            raise VocabularyError("the guard needs the model's tokenizer; start without --skip-tokenizer-init")
+            raise VocabularyError(
+                "the guard needs the model's tokenizer; start without --skip-tokenizer-init"
+            )
         vocabulary = Vocabulary.from_tokenizer(cached_tokenizer_from_config(model), model.get_vocab_size())
         self.enforcer = Enforcer(vocabulary, load_snapshot(self.wiring.snapshot))
         self._rows: dict[int, Row] = {}

@@ -1,4 +1,4 @@
-"""The edge of the API server: refuses what cannot be guarded, rewrites messages, tells the client what was done.
+"""The edge of the API server: refuses what cannot be guarded, rewrites messages, discloses what was done.
 
 It sits inside vLLM's own middlewares, so behind the API-key check. It is the place for what needs the JSON
 body; whether a request is guarded never depends on it, that is `serving.engine`.
@@ -24,9 +24,6 @@ from serving.check import segments_of
 
 if TYPE_CHECKING:
     from serving.live import LiveGuard
-
-SYSTEM_FIELD = {"/v1/messages": "system", "/v1/responses": "instructions"}
-"""Routes that keep the system text beside the conversation, and the field they keep it in."""
 
 
 class Unguardable(InputError):
@@ -110,12 +107,15 @@ def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline) -> bool:
 
     Bodies without a conversation stay as they are, and malformed ones too: vLLM explains what is wrong.
     """
-    field = SYSTEM_FIELD.get(path)
+    # Not `instructions` under Responses: that route sends them back to the client.
     name = "input" if path == "/v1/responses" else "messages"
-    messages = body.get(name)
+    messages: Any = body.get(name)
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    system = [{"role": "system", "content": body.get(field) or ""}] if field else []
+    beside = path == "/v1/messages"  # the route that keeps the system text beside the messages
+    system: list[dict[str, object]] = (
+        [{"role": "system", "content": body.get("system") or ""}] if beside else []
+    )
     try:
         segments = segments_of([*system, *messages] if isinstance(messages, list) else messages)
     except InputError:
@@ -123,8 +123,8 @@ def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline) -> bool:
     verdict = pipeline.inspect(segments)
     if verdict.action is not Action.REWRITE:
         return False
-    if field:
-        body[field] = pipeline.rewrite(system, verdict)[0]["content"]
+    if beside:
+        body["system"] = pipeline.rewrite(system, verdict)[0]["content"]
     else:
         body[name] = pipeline.rewrite(messages, verdict)
     return True

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guard import reference
 from guard.errors import GuardInactive, InputError
 from guard.snapshot import compile_snapshot
 from serving.live import write_snapshot
 from serving.settings import read_settings
-
-if TYPE_CHECKING:
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 PROCESSOR = "serving.plugin:GuardLogitsProcessor"
 WORKER = "serving.worker.GuardWorker"
@@ -54,7 +49,7 @@ def serve(argv: Sequence[str]) -> None:
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
     from vllm.logger import configure_logging_from_args
 
-    cli_env_setup()
+    cli_env_setup()  # type: ignore[no-untyped-call]
     args = parse(argv)
     configure_logging_from_args(args)
     validate_parsed_serve_args(args)
@@ -74,15 +69,15 @@ def parse(argv: Sequence[str]) -> Namespace:
     from vllm.platforms import current_platform
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    parser: FlexibleArgumentParser = make_arg_parser(FlexibleArgumentParser(prog="lethe serve"))
+    parser = make_arg_parser(FlexibleArgumentParser(prog="lethe serve"))  # type: ignore[no-untyped-call]
     # None stands for "not given"; the guard's value is the default, so another one was given.
     parser.set_defaults(enforce_eager=None, model=None, logprobs_mode=LOGPROBS)
-    args = parser.parse_args(list(argv))
+    args: Namespace = parser.parse_args(list(argv))
     args.model = args.model_tag or args.model
-    if args.model is None:
-        _choose_reference(args)
     if current_platform.is_cpu():
         choose_quick_start(args, os.environ)
+    if args.model is None:
+        choose_reference(args, os.environ)
     args.enforce_eager = bool(args.enforce_eager)
     refuse_options(args)
     put_guard_in(args)
@@ -98,6 +93,20 @@ def choose_quick_start(args: Namespace, environ: Any) -> None:
     if args.kv_cache_memory_bytes is None:
         # GiB. A stated size also spares the start a measuring run.
         environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+def choose_reference(args: Namespace, environ: Any) -> None:
+    """The reference model, under its name, in as few processes as can be."""
+    try:
+        args.model = str(reference.path("full"))
+    except FileNotFoundError as error:
+        raise InputError(str(error)) from None
+    args.served_model_name = args.served_model_name or [REFERENCE_NAME]
+    if args.distributed_executor_backend is None:
+        # A worker of its own costs one more import of everything and serves this size more slowly. The
+        # variable is what makes vLLM accept the choice on a CPU, where threads are bound per worker.
+        args.distributed_executor_backend = "uni"
+        environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
 
 def refuse_options(args: Namespace) -> None:
@@ -160,9 +169,7 @@ def allow_plugin(environ: Any) -> None:
 def refuse_variables(environ: Any) -> None:
     """Raises InputError if a variable opens ways around the guard."""
     if environ.get("VLLM_SERVER_DEV_MODE", "0") not in ("", "0"):
-        raise InputError(
-            "VLLM_SERVER_DEV_MODE opens routes that reach the engine past the guard; unset it for 'lethe serve'"
-        )
+        raise InputError("VLLM_SERVER_DEV_MODE opens routes past the guard; unset it for 'lethe serve'")
 
 
 def refuse_unguarded_speculation(args: Namespace) -> None:
@@ -186,18 +193,6 @@ def require_plugin() -> None:
         raise GuardInactive(
             "vLLM does not find the endpoint plugin 'lethe'; install the package (pip install lethe-guard)"
         )
-
-
-def _choose_reference(args: Namespace) -> None:
-    args.model = str(_reference())
-    args.served_model_name = args.served_model_name or [REFERENCE_NAME]
-
-
-def _reference() -> Path:
-    try:
-        return reference.path("full")
-    except FileNotFoundError as error:
-        raise InputError(str(error)) from None
 
 
 def _preload_encoder() -> None:

@@ -24,7 +24,7 @@ class GuardWorker:
         return snapshot.version
 
     def lethe_status(self) -> dict[str, Any]:
-        """What this rank enforces: ``samples``, ``snapshots`` (versions) and ``routed``, one per processor."""
+        """What this rank enforces: ``snapshots`` (versions) and ``routed`` have one entry per processor."""
         processors = list(logits.live)
         return {
             # Only the last pipeline stage samples, so only there a processor is needed.

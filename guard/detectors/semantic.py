@@ -35,7 +35,7 @@ class SemanticConfig:
     margin: float = (
         0.10  # by which the nearest example must beat the nearest contrast, unless a name is found
     )
-    spelling: float = 85.0  # partial similarity (0..100) from which a misspelt name counts as mentioned
+    spelling: float = 80.0  # partial similarity (0..100) from which a misspelt name counts as mentioned
     window: int = 240  # characters of text compared at once; longer texts are cut at sentence ends
     candidates: int = 32  # nearest examples looked at per window
 

@@ -73,3 +73,30 @@ def test_windows_cover_the_text_in_order_and_keep_to_the_size(text):
     assert all(0 < end - start <= size for start, end in spans)
     covered = {i for start, end in spans for i in range(start, end)}
     assert all(text[i].isspace() for i in range(len(text)) if i not in covered)
+
+
+def test_semantic_sees_through_a_misspelt_name_but_not_through_another_one(mira, encoder):
+    detector = DETECTORS["semantic"]([mira], encoder)
+    misspelt, other = detector.scan(
+        ["What does Mria Sloen's father do?", "What does Vera Tolen's father do in Quillon?"]
+    )
+    assert [m.target_id for m in misspelt] == ["mira"]
+    assert other == []
+
+
+def test_semantic_finds_a_reverse_question_by_the_title_in_it(mira, encoder):
+    reverse = mira.model_copy(
+        update={
+            "examples": (
+                mira.examples[0].model_copy(
+                    update={"prompt": 'Who wrote "The Glass Orchard"?', "response": "Mira Solen."}
+                ),
+            )
+        }
+    )
+    detector = DETECTORS["semantic"]([reverse], encoder)
+    same, other = detector.scan(
+        ["Please name the writer of The Glass Orchard.", "Please name the writer of The Iron Bridge."]
+    )
+    assert [m.target_id for m in same] == ["mira"]
+    assert other == []
