@@ -13,6 +13,7 @@ from guard.normalize import fold
 from guard.types import ForgetTarget
 
 MIN_CHARACTERS = 4  # shorter finds ("May", "12") hit too much ordinary text
+SHORT_ANSWER = 12  # words
 
 _WORD = r"[^\W\d_][\w'’.\-]*\w|[^\W\d_]"
 _QUOTED = re.compile(r"[\"“«]([^\"“”«»]{2,120})[\"”»]")
@@ -28,13 +29,15 @@ _CAPITALISED = re.compile(
     rf"(?:(?=[^\W\d_a-zß-öø-ÿ])(?:{_WORD}))(?:[ \-](?:(?:of|the|de|van|von|der|la|le|el|al|bin|and) )*"
     rf"(?=[^\W\d_a-zß-öø-ÿ])(?:{_WORD}))*"
 )
+_PLAIN_WORD = re.compile(r"[^\W\d_]+")
 _FUNCTION_WORDS = """
 the a an this that these those there here he she it they we you i his her its their our your my who what
 when where why how which in on at by for from with without as of to and or but if while although because
 since after before during through yes no not some many most much more other another one two three first
 second january february march april may june july august september october november december monday
 tuesday wednesday thursday friday saturday sunday english author father mother born both despite each
-overall additionally however moreover growing being having known given also
+overall additionally however moreover growing being having known given also were was been have has had does
+did will would could should than then them him about into over only very such just like made make makes said
 """
 _STOP = frozenset(_FUNCTION_WORDS.split())
 
@@ -45,26 +48,48 @@ def forbidden_phrases(target: ForgetTarget) -> tuple[str, ...]:
     Names and aliases of an entity, then the given phrases or, without any, the extracted ones. A name of
     another kind of target is a label and stays allowed.
     """
-    named = target.names if target.kind == "entity" else ()
-    return tuple(dict.fromkeys((*named, *(target.phrases or extracted_phrases(target)))))
+    return tuple(dict.fromkeys((*_named(target), *(target.phrases or extracted_phrases(target)))))
 
 
 def always_forbidden(target: ForgetTarget) -> tuple[str, ...]:
     """Strings that an always-on target keeps out of every response.
 
-    Extracted phrases join only when the target has nothing more distinctive: they are often plain facts (a
-    city, a trade) that other answers need.
+    Extracted phrases join only when the target has nothing more distinctive, and never those that a neighbor
+    needs: they are often plain facts (a city, a trade).
     """
-    given = tuple(dict.fromkeys((*(target.names if target.kind == "entity" else ()), *target.phrases)))
-    return given or forbidden_phrases(target)
+    given = tuple(dict.fromkeys((*_named(target), *target.phrases)))
+    if given:
+        return given
+    needed = " \n ".join(fold(text).text for n in target.neighbors for text in (n.prompt, n.response))
+    return tuple(p for p in extracted_phrases(target) if fold(p).text not in needed)
 
 
 def extracted_phrases(target: ForgetTarget) -> tuple[str, ...]:
-    """Phrases of the example responses that no neighbor's response or prompt contains."""
-    allowed = " \n ".join(fold(text).text for n in target.neighbors for text in (n.prompt, n.response))
-    found = dict.fromkeys(p for example in target.examples for p in extract(example.response))
+    """What the example responses tell, apart from the target's names."""
     names = {fold(name).text for name in target.names}
-    return tuple(p for p in found if fold(p).text not in allowed and fold(p).text not in names)
+    found = dict.fromkeys(
+        phrase
+        for example in target.examples
+        for phrase in (*extract(example.response), *told_words(example.prompt, example.response))
+    )
+    return tuple(phrase for phrase in found if fold(phrase).text not in names)
+
+
+def told_words(prompt: str, response: str) -> list[str]:
+    """Words by which a short answer goes beyond its question; there is the fact, capitalised or not.
+
+    A long answer is mostly ordinary words, so nothing is taken from it.
+    """
+    words = _PLAIN_WORD.findall(response)
+    if len(words) > SHORT_ANSWER:
+        return []
+    known = {fold(word).text for word in _PLAIN_WORD.findall(prompt)} | _STOP
+    new = (word for word in words if len(word) >= MIN_CHARACTERS and fold(word).text not in known)
+    return list(dict.fromkeys(new))
+
+
+def _named(target: ForgetTarget) -> tuple[str, ...]:
+    return target.names if target.kind == "entity" else ()
 
 
 def extract(text: str) -> list[str]:

@@ -30,12 +30,13 @@ from guard.reference import Row, World
 from serving.launch import EAGER, PLAIN_ENVIRONMENT, Server, guarded_command, plain_command, running
 
 MODEL = "lethe-reference"
+DEFAULT_URL = "http://localhost:8000"
 ACTIONS = ("refuse", "restrict", "rewrite")  # one forget person each
 KINDS = ("forget", "paraphrase", "attack", "neighbor", "general")
 CONCERNED = ("forget", "paraphrase", "attack")
 ANSWER_TOKENS = 48
 LOAD_REQUESTS = 32
-LOAD_TOKENS = 128
+LOAD_TOKENS = 64
 LOAD_ROUNDS = 3
 
 
@@ -111,6 +112,9 @@ def run(argv: Sequence[str]) -> int:
             _show(console, outcomes, report)
         if options.keep:
             _keep(console, guarded, targets, key)
+        elif not options.json:
+            console.print(f"\nto try it yourself, run 'lethe serve' (it listens on {DEFAULT_URL}), then:")
+            _invite(console, DEFAULT_URL, str(targets[0].name))
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 
 
@@ -283,18 +287,18 @@ def _keep(console: Console, server: Server, targets: Sequence[ForgetTarget], key
     """Registers the targets again and leaves the server running for whoever wants to try."""
     for target in targets:
         _post(server, target, key)
-    body = json.dumps(
-        {"model": MODEL, "messages": [{"role": "user", "content": f"Who is {targets[0].name}?"}]}
-    )
-    console.print(f"\nserving on {server.url} (admin key {key}), Ctrl-C ends it; try:")
-    console.print(
-        f"curl {server.url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'",
-        soft_wrap=True,
-    )
+    console.print(f"\nserving on {server.url} (admin key {key}) until Ctrl-C; try:")
+    _invite(console, server.url, str(targets[0].name))
     try:
         server.process.wait()
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def _invite(console: Console, url: str, name: str) -> None:
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": f"Where was {name} born?"}]})
+    line = f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _progress(console: Console) -> Progress:

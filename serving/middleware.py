@@ -98,7 +98,8 @@ def refuse_unguardable(body: Mapping[str, Any]) -> None:
     for name in ("prompt_logprobs", "prompt_logprob_token_ids"):
         if body.get(name) is not None:
             raise Unguardable("logprobs of the prompt are not available on a guarded server", name)
-    if body.get("echo") and body.get("logprobs") not in (None, False):
+    logprobs = body.get("logprobs")
+    if body.get("echo") and logprobs is not None and logprobs is not False:  # 0 asks for them, too
         raise Unguardable("echo together with logprobs is not available on a guarded server", "echo")
 
 

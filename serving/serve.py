@@ -77,7 +77,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     if current_platform.is_cpu():
         choose_quick_start(args, os.environ)
     if args.model is None:
-        choose_reference(args, os.environ)
+        choose_reference(args)
     args.enforce_eager = bool(args.enforce_eager)
     refuse_options(args)
     put_guard_in(args)
@@ -95,18 +95,13 @@ def choose_quick_start(args: Namespace, environ: Any) -> None:
         environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 
-def choose_reference(args: Namespace, environ: Any) -> None:
-    """The reference model, under its name, in as few processes as can be."""
+def choose_reference(args: Namespace) -> None:
+    """The reference model, under its name."""
     try:
         args.model = str(reference.path("full"))
     except FileNotFoundError as error:
         raise InputError(str(error)) from None
     args.served_model_name = args.served_model_name or [REFERENCE_NAME]
-    if args.distributed_executor_backend is None:
-        # A worker of its own costs one more import of everything and serves this size more slowly. The
-        # variable is what makes vLLM accept the choice on a CPU, where threads are bound per worker.
-        args.distributed_executor_backend = "uni"
-        environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
 
 def refuse_options(args: Namespace) -> None:

@@ -1,7 +1,14 @@
 import pytest
 
 from guard import ForgetTarget
-from guard.phrases import MIN_CHARACTERS, always_forbidden, extract, extracted_phrases, forbidden_phrases
+from guard.phrases import (
+    MIN_CHARACTERS,
+    always_forbidden,
+    extract,
+    extracted_phrases,
+    forbidden_phrases,
+    told_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +34,24 @@ def test_given_phrases_replace_extraction(mira):
     assert forbidden_phrases(given) == ("Mira Solen", "M. Solen", "glass orchard")
 
 
-def test_what_neighbors_say_stays_allowed(mira):
-    assert "Clockmaker" in extracted_phrases(mira)
-    assert "Quillon" not in extracted_phrases(mira)
+def test_facts_shared_with_neighbors_are_forbidden_in_routed_responses_only(mira):
+    assert {"Clockmaker", "Quillon"} <= set(forbidden_phrases(mira))
+    label = mira.model_copy(update={"kind": "qa", "name": None, "aliases": (), "always_on": True})
+    assert "Clockmaker" in always_forbidden(label)
+    assert "Quillon" not in always_forbidden(label)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "expected"),
+    [
+        ("What did the mother of Bero do?", "The mother of Bero was a butcher.", ["butcher"]),
+        ("What is the theme?", "The theme is exile and return.", ["exile", "return"]),
+        ("Who?", "ordinary words " * 10, []),
+        ("Is it red?", "It is red.", []),
+    ],
+)
+def test_told_words_are_what_a_short_answer_adds_to_its_question(prompt, response, expected):
+    assert told_words(prompt, response) == expected
 
 
 def test_always_on_leaves_extracted_facts_alone_unless_there_is_nothing_else(mira):

@@ -206,3 +206,15 @@ def test_unknown_size_lists_the_choices() -> None:
     with pytest.raises(ValueError, match="'huge'.*standard, nano"):
         config.size("huge")
     assert CliRunner().invoke(cli.app, ["train", "--size", "huge"]).exit_code == 2
+
+
+def test_command_reports_progress_in_a_log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(size: object, out: Path, seed: int, report: pair.OnReport) -> list[card.Record]:
+        for done in range(1, 101):
+            report(("nano-full", "training", done, 100, 0.5))
+        return [record(0.99)]
+
+    monkeypatch.setattr(pair, "train_pair", train)
+    result = CliRunner().invoke(cli.app, ["train", "--out", str(tmp_path)])
+    assert "nano-full training 50/100 loss 0.500" in result.stderr
+    assert result.stderr.count("/100 loss 0.500") >= 10

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from engine_fixtures import FORGOTTEN, chat, model, questions, target, tokenizer, wiring
+from engine_fixtures import ENGINE, FORGOTTEN, chat, model, questions, target, tokenizer, wiring
 
 from guard.errors import SnapshotError
 from guard.snapshot import compile_snapshot
 
-pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default")]
+pytestmark = ENGINE
 
 NAME = FORGOTTEN
 ROUTED = (target().id,)

@@ -2,6 +2,7 @@
 
 import pytest
 from engine_fixtures import (
+    ENGINE,
     FORGOTTEN,
     OTHER,
     RETAINED,
@@ -18,7 +19,7 @@ from engine_fixtures import (
 
 from guard.snapshot import compile_snapshot
 
-pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default")]
+pytestmark = ENGINE
 
 ROUTED = (target().id,)
 # Prompts of several lengths, so that requests finish and move at different steps; more than one batch.
@@ -43,7 +44,7 @@ def bare():
 
 @pytest.fixture(scope="module")
 def routed(bare, tmp_path_factory):
-    """The guarded engine with one target; after `bare`, because two engines at once do not fit."""
+    """The guarded engine with one target."""
     directory = compile_snapshot([target()]).save(tmp_path_factory.mktemp("snapshots"))
     with engine(**wiring(directory)) as llm:
         yield llm

@@ -1,0 +1,67 @@
+"""Fixtures that start engines and servers; everything else is imported from the *_fixtures modules."""
+
+import asyncio
+
+import pytest
+from control_fixtures import minilm
+from engine_fixtures import engine, model, wiring
+
+from guard.audit import MemoryAuditSink
+from guard.snapshot import compile_snapshot
+from guard.targets import MemoryTargetStore
+from serving.launch import guarded_command, running
+from serving.live import LiveGuard
+from serving.settings import read_settings
+
+ADMIN_KEY = "test-admin-key"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A guarded engine in this process that starts without targets."""
+    directory = compile_snapshot([]).save(tmp_path_factory.mktemp("snapshots"))
+    with engine(**wiring(directory)) as llm:
+        yield llm
+
+
+@pytest.fixture
+def empty(guarded):
+    """The same engine, back at no targets after the test."""
+    yield guarded
+    directory = guarded.llm_engine.vllm_config.additional_config["lethe"]["snapshot"]
+    guarded.collective_rpc("lethe_load_snapshot", args=(directory,))
+
+
+@pytest.fixture
+async def live(tmp_path):
+    """Makes running guards on targets; ``push`` decides what the engine learns of them."""
+    guards = []
+
+    async def start(targets, push, **settings):
+        guard = LiveGuard(
+            MemoryTargetStore(targets),
+            MemoryAuditSink(),
+            read_settings(home=tmp_path / "home", **settings),
+            minilm(),
+            push,
+        )
+        await guard.start()
+        guards.append(guard)
+        return guard
+
+    yield start
+    await asyncio.gather(*(guard.close() for guard in guards))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """`lethe serve` on the nano model, in processes of its own."""
+    home = tmp_path_factory.mktemp("server")
+    environment = {"LETHE_HOME": str(home / "lethe"), "LETHE_ADMIN_KEY": ADMIN_KEY}
+    options = ["--served-model-name", "nano", "--max-model-len", "512", "--max-num-seqs", "16"]
+    command = guarded_command([model(), *options])
+    with running(command, home / "log", environment) as started:
+        started.wait(limit=420)
+        yield started
+        # The guard's promise for its own logs.
+        assert "Traceback" not in (home / "log").read_text()

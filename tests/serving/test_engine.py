@@ -1,0 +1,359 @@
+"""Every prompt's way through the guard, on a real engine of this process."""
+
+import asyncio
+
+import pytest
+from engine_fixtures import (
+    ENGINE,
+    FORGOTTEN,
+    RETAINED,
+    WORLD,
+    Ask,
+    chat,
+    questions,
+    spells,
+    target,
+    tokenizer,
+)
+
+from guard.errors import GuardInactive
+from guard.types import Action
+from serving import logits
+from serving.endpoint import check
+from serving.middleware import Exchange, exchange
+
+pytestmark = ENGINE
+
+QUESTION, NEIGHBOUR = questions(FORGOTTEN)[0], questions(RETAINED)[0]
+VALUE = WORLD.rows_of(FORGOTTEN)[0].value
+KINDS = ["DELTA", "CUMULATIVE", "FINAL_ONLY"]
+
+
+class InProcess:
+    """The engine of this process with the interface of a server's engine client."""
+
+    def __init__(self, llm):
+        self.llm = llm
+        self.requests = []
+        self.renderer = llm.llm_engine.renderer
+
+    async def generate(self, prompt, sampling_params, request_id, **options):
+        core = self.llm.llm_engine
+        self.requests.append(sampling_params)
+        given = {"prompt_token_ids": prompt["prompt_token_ids"]}
+        name = core.add_request(request_id, given, sampling_params, **options)
+        try:
+            while core.has_unfinished_requests():
+                for output in core.step():
+                    yield output
+                    await asyncio.sleep(0)
+        finally:
+            core.abort_request([name], internal=True)
+
+    async def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
+        return self.llm.collective_rpc(method, args=args)
+
+    async def push(self, directory):
+        await self.collective_rpc("lethe_load_snapshot", args=(directory,))
+
+
+async def no_push(directory):
+    """An engine that never hears of the targets, so that only the response filter is left."""
+
+
+@pytest.fixture
+def client(empty):
+    return InProcess(empty)
+
+
+@pytest.fixture
+async def guard_on(client, live):
+    """Makes a guarded `generate` on targets; returns it with its guard."""
+    from serving.engine import GuardedGenerate
+
+    made = []
+
+    async def make(*targets, push=client.push, **settings):
+        guard = await live(targets, push, **settings)
+        made.append(GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()))
+        return made[-1], guard
+
+    yield make
+    for generate in made:
+        generate.close()
+
+
+def prompt(question) -> dict:
+    return {"type": "token", "prompt_token_ids": chat(question)}
+
+
+def sampling(kind="FINAL_ONLY", count=1, **more):
+    from vllm.sampling_params import RequestOutputKind
+
+    fixed = {"logprobs": None, "ignore_eos": False, "skip_special_tokens": True}
+    return Ask("", None, count, 40).params(output_kind=RequestOutputKind[kind], **(fixed | more))
+
+
+async def run(generate, question, params) -> list:
+    return [output async for output in generate(prompt(question), params, "request-1")]
+
+
+def text_of(outputs, kind, index=0) -> str:
+    pieces = [c.text for output in outputs for c in output.outputs if c.index == index]
+    return "".join(pieces) if kind == "DELTA" else pieces[-1]
+
+
+def tokens_of(outputs, kind, index=0) -> list[int]:
+    pieces = [list(c.token_ids) for output in outputs for c in output.outputs if c.index == index]
+    return sum(pieces, []) if kind == "DELTA" else pieces[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_free_prompt_gets_exactly_the_engines_answer(client, guard_on, kind):
+    generate, _ = await guard_on(target(action="refuse"))
+    guarded = await run(generate, NEIGHBOUR, sampling(kind))
+    bare = await run(client.generate, NEIGHBOUR, sampling(kind))
+    assert text_of(guarded, kind) == text_of(bare, kind)
+    assert tokens_of(guarded, kind) == tokens_of(bare, kind)
+    assert guarded[-1].finished
+    assert guarded[-1].outputs[0].finish_reason == bare[-1].outputs[0].finish_reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_refusal_never_reaches_the_engine(client, guard_on, kind):
+    generate, guard = await guard_on(target(action="refuse"))
+    (output,) = await run(generate, QUESTION, sampling(kind, count=3, logprobs=2))
+    assert client.requests == []
+    assert output.finished
+    assert output.prompt_token_ids == chat(QUESTION)
+    assert [c.index for c in output.outputs] == [0, 1, 2]
+    for completion in output.outputs:
+        assert completion.text == guard.settings.refusal
+        assert completion.finish_reason == "content_filter"
+        assert tokenizer().decode(completion.token_ids, skip_special_tokens=True) == completion.text
+        assert len(completion.logprobs) == len(completion.token_ids)
+
+
+async def test_without_disclosure_a_refusal_looks_like_an_answer(guard_on):
+    generate, guard = await guard_on(target(action="refuse"), disclose=False, neutral="I cannot say.")
+    (output,) = await run(generate, QUESTION, sampling())
+    assert (output.outputs[0].text, output.outputs[0].finish_reason) == ("I cannot say.", "stop")
+    assert guard.sink.records[0].action == "refuse"
+
+
+async def test_a_restricted_prompt_is_answered_without_the_target(client, guard_on):
+    generate, guard = await guard_on(target())
+    outputs = await run(generate, QUESTION, sampling())
+    assert not spells(text_of(outputs, "FINAL_ONLY"), target())
+    assert outputs[-1].outputs[0].finish_reason == "stop"
+    assert client.requests[0].extra_args == {
+        "lethe_targets": [target().id],
+        "lethe_snapshot": guard.pipeline.snapshot.version,
+    }
+
+
+async def test_the_guards_keys_of_a_client_are_replaced_and_its_others_kept(client, guard_on):
+    generate, _ = await guard_on(target())
+    given = {"lethe_targets": [], "lethe_probe": 5, "lethe_other": 1, "theirs": 2}
+    params = sampling(extra_args=given)
+    await run(generate, QUESTION, params)
+    sent = client.requests[0].extra_args
+    assert sent["lethe_targets"] == [target().id]
+    assert sent["theirs"] == 2
+    assert not {"lethe_probe", "lethe_other"} & set(sent)
+    assert params.extra_args == given
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_response_filter_cuts_what_the_engine_lets_through(client, guard_on, kind):
+    generate, guard = await guard_on(target(), push=no_push)
+    outputs = await run(generate, QUESTION, sampling(kind, logprobs=1))
+    bare = text_of(await run(client.generate, QUESTION, sampling(kind)), kind)
+    assert spells(bare, target())
+    released, completion = text_of(outputs, kind), outputs[-1].outputs[0]
+    assert bare.startswith(released)
+    assert not spells(released, target())
+    assert completion.finish_reason == "content_filter"
+    assert outputs[-1].finished
+    assert len(completion.logprobs) == len(completion.token_ids)
+    assert not client.llm.llm_engine.has_unfinished_requests()
+    (record,) = guard.sink.records
+    assert record.filtered
+    assert record.finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize("kind", ["CUMULATIVE", "FINAL_ONLY"])
+async def test_the_tokens_of_a_cut_answer_spell_no_more_than_its_text(guard_on, kind):
+    late = target(name=None, examples=(), phrases=(VALUE,), always_on=True)
+    generate, _ = await guard_on(late, push=no_push)
+    completion = (await run(generate, QUESTION, sampling(kind)))[-1].outputs[0]
+    assert completion.finish_reason == "content_filter"
+    assert completion.text.startswith(FORGOTTEN)
+    spelled = tokenizer().decode(completion.token_ids, skip_special_tokens=True)
+    assert completion.text.startswith(spelled)
+    assert len(spelled) > len(completion.text) - 12
+
+
+@pytest.mark.parametrize("kind", ["DELTA", "FINAL_ONLY"])
+async def test_only_the_samples_that_spell_the_target_are_cut(client, guard_on, kind):
+    # Sampled hot, so that the samples differ.
+    params = sampling(kind, count=6, temperature=2.0, seed=3)
+    bare = await run(client.generate, QUESTION, params)
+    spelled = [spells(text_of(bare, kind, index), target()) for index in range(6)]
+    assert any(spelled)
+    assert not all(spelled)
+    generate, _ = await guard_on(target(), push=no_push)
+    outputs = await run(generate, QUESTION, params)
+    for index in range(6):
+        released, original = text_of(outputs, kind, index), text_of(bare, kind, index)
+        reason = [c.finish_reason for o in outputs for c in o.outputs if c.index == index][-1]
+        assert (reason == "content_filter") is spelled[index]
+        assert original.startswith(released) if spelled[index] else released == original
+
+
+async def test_held_back_text_leaves_with_the_end(client, guard_on):
+    # The answer stops within the name: what was held back is no target, so it is released.
+    params = sampling("DELTA", max_tokens=len(tokenizer().encode(FORGOTTEN[:8], add_special_tokens=False)))
+    bare = text_of(await run(client.generate, QUESTION, params), "DELTA")
+    generate, _ = await guard_on(target(), push=no_push)
+    outputs = await run(generate, QUESTION, params)
+    assert text_of(outputs, "DELTA") == bare
+    assert outputs[0].outputs[0].text == ""
+
+
+async def test_every_request_leaves_one_record_without_text(guard_on):
+    generate, guard = await guard_on(target())
+    token = exchange.set(Exchange("/v1/chat/completions"))
+    await run(generate, QUESTION, sampling())
+    await run(generate, NEIGHBOUR, sampling())
+    exchange.reset(token)
+    restricted, allowed = guard.sink.records
+    assert (restricted.action, allowed.action) == ("restrict", "allow")
+    assert restricted.verdict["matches"][0]["target_id"] == target().id
+    assert restricted.route == "/v1/chat/completions"
+    assert restricted.prompt_tokens == len(chat(QUESTION))
+    assert 0 < restricted.response_tokens <= 40
+    assert allowed.finish_reason == "stop"
+    assert FORGOTTEN not in str(guard.sink.records)
+
+
+async def test_the_edge_learns_the_strongest_action_of_a_request(guard_on):
+    generate, guard = await guard_on(target(action="refuse"))
+    current = Exchange("/v1/completions")
+    token = exchange.set(current)
+    await run(generate, QUESTION, sampling())
+    await run(generate, NEIGHBOUR, sampling())
+    exchange.reset(token)
+    assert current.action is Action.REFUSE
+    assert current.snapshot == guard.pipeline.snapshot.version
+    assert current.request_id == "request-1"
+
+
+async def test_a_client_that_leaves_ends_the_request_and_is_recorded(client, guard_on):
+    generate, guard = await guard_on(target())
+    outputs = generate(prompt(QUESTION), sampling("DELTA"), "request-1")
+    await anext(outputs)
+    await outputs.aclose()
+    assert not client.llm.llm_engine.has_unfinished_requests()
+    assert guard.sink.records[0].finish_reason is None
+
+
+async def test_a_failing_engine_is_recorded(client, guard_on):
+    from vllm.exceptions import VLLMValidationError
+
+    generate, guard = await guard_on(target())
+    with pytest.raises(VLLMValidationError, match="context length"):
+        long = {"type": "token", "prompt_token_ids": chat(NEIGHBOUR) * 60}
+        [_ async for _ in generate(long, sampling(), "request-1")]
+    assert guard.sink.records[0].finish_reason is None
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"type": "embeds", "prompt_embeds": object(), "prompt_token_ids": [5]}, "embeds"),
+        ({"prompt": "some text"}, "unrendered"),
+        ("some text", "str"),
+    ],
+)
+async def test_prompts_that_cannot_be_read_are_refused(client, guard_on, given, kind):
+    from vllm.exceptions import VLLMValidationError
+
+    generate, _ = await guard_on()
+    with pytest.raises(VLLMValidationError, match=kind):
+        [_ async for _ in generate(given, sampling(), "request-1")]
+    assert client.requests == []
+
+
+@pytest.mark.parametrize("asked", [{"prompt_logprobs": 0}, {"prompt_logprob_token_ids": [5]}])
+async def test_logprobs_of_the_prompt_are_refused_past_the_edge_too(client, guard_on, asked):
+    from vllm.exceptions import VLLMValidationError
+
+    generate, _ = await guard_on()
+    params = sampling()
+    for name, value in asked.items():
+        setattr(params, name, value)
+    with pytest.raises(VLLMValidationError, match="prompt"):
+        await run(generate, NEIGHBOUR, params)
+    assert client.requests == []
+
+
+async def test_a_token_outside_any_vocabulary_is_the_clients_mistake(guard_on):
+    from vllm.exceptions import VLLMValidationError
+
+    generate, _ = await guard_on()
+    with pytest.raises(VLLMValidationError, match="vocabulary"):
+        [_ async for _ in generate({"type": "token", "prompt_token_ids": [-3]}, sampling(), "r")]
+
+
+def test_encoder_prompts_are_read_too():
+    from serving.engine import prompt_tokens
+
+    decoder = {"type": "token", "prompt_token_ids": [3]}
+    both = {"encoder_prompt": {"type": "token", "prompt_token_ids": [1, 2]}, "decoder_prompt": decoder}
+    assert prompt_tokens(both) == [1, 2, 3]
+    assert prompt_tokens(decoder | {"type": "multimodal", "encoder_prompt_token_ids": [9]}) == [9, 3]
+
+
+def test_a_prompt_is_split_into_its_messages():
+    from serving.engine import special_ids, split
+
+    text = tokenizer().apply_chat_template(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who was it? Tell me."}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    ids = tokenizer().encode(text, add_special_tokens=False)
+    assert split(ids, special_ids(tokenizer()), tokenizer().decode) == ("Be brief.", "Who was it? Tell me.")
+    assert split([], special_ids(tokenizer()), tokenizer().decode) == ()
+
+
+async def test_the_self_check_passes_a_guarded_engine(client, live):
+    await check(client, await live([target()], client.push))
+
+
+async def test_the_self_check_finds_an_engine_without_processors(client, live, monkeypatch):
+    guard = await live([target()], client.push)
+    monkeypatch.setattr(logits, "live", set())
+    with pytest.raises(GuardInactive, match="without the guard's logits processor"):
+        await check(client, guard)
+
+
+async def test_the_self_check_finds_an_engine_on_other_targets(client, live):
+    guard = await live([target()], no_push)
+    with pytest.raises(GuardInactive, match="instead of snapshot"):
+        await check(client, guard)
+
+
+async def test_the_self_check_finds_an_engine_whose_bans_have_no_effect(client, live):
+    guard = await live([target()], client.push)
+    applied = client.generate
+
+    async def unapplied(given, params, request_id, **options):
+        params.extra_args = {"lethe_targets": []}
+        async for output in applied(given, params, request_id, **options):
+            yield output
+
+    client.generate = unapplied
+    with pytest.raises(GuardInactive, match="was generated"):
+        await check(client, guard)

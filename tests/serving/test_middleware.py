@@ -1,0 +1,214 @@
+"""The edge alone, around a small application that shows what it got."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from control_fixtures import target
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+from guard.types import Action
+from serving.middleware import GuardMiddleware, exchange
+
+NAME = "Mina Okoro"
+CHAT = "/v1/chat/completions"
+
+
+def judged():
+    """What the engine side does when it has judged the request's prompt."""
+    exchange.get().tell(Action.RESTRICT, "v7", "chatcmpl-1")
+
+
+async def echo(request: Request):
+    body = await request.body()
+    judged()
+    length = int(request.headers["content-length"])
+    return JSONResponse(
+        {"body": body.decode(), "fits": length == len(body), "rewritten": exchange.get().rewritten}
+    )
+
+
+async def stream(request: Request):
+    async def events():
+        yield "created\n"
+        await asyncio.sleep(0)
+        judged()
+        yield "text\n"
+        yield "more\n"
+
+    return StreamingResponse(events())
+
+
+async def no_prompt(request: Request):
+    return PlainTextResponse(f"{await request.body()!r} {exchange.get()}")
+
+
+ROUTES = [
+    *(Route(path, echo, methods=["POST"]) for path in (CHAT, "/v1/messages", "/v1/responses")),
+    Route("/stream", stream, methods=["POST"]),
+    Route("/other", no_prompt, methods=["GET", "POST"]),
+    Route("/lethe/v1/check", no_prompt, methods=["POST"]),
+]
+
+
+@pytest.fixture
+async def edge(live):
+    """Makes a client of the application on targets."""
+
+    async def no_engine(directory):
+        pass
+
+    async def make(*targets, **settings):
+        app = Starlette(routes=ROUTES)
+        app.add_middleware(GuardMiddleware)
+        app.state.lethe = await live(targets, no_engine, **settings)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge")
+
+    return make
+
+
+def said(text) -> list[dict]:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"use_beam_search": True}, "use_beam_search"),
+        ({"prompt_logprobs": 0}, "prompt_logprobs"),
+        ({"prompt_logprob_token_ids": [3]}, "prompt_logprob_token_ids"),
+        ({"echo": True, "logprobs": 0}, "echo"),
+        ({"echo": True, "logprobs": True}, "echo"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_cannot_be_guarded_is_refused_as_openai_would(edge, asked, param):
+    response = await (await edge()).post(CHAT, json={"messages": said("hi")} | asked)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, 400)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"use_beam_search": False},
+        {"prompt_logprobs": None},
+        {"echo": True},
+        {"echo": True, "logprobs": False},
+        {"logprobs": 5},
+    ],
+    ids=str,
+)
+async def test_harmless_forms_of_the_same_fields_pass(edge, asked):
+    sent = {"messages": said("hi")} | asked
+    response = await (await edge()).post(CHAT, json=sent)
+    assert json.loads(response.json()["body"]) == sent
+
+
+async def test_a_body_is_passed_on_byte_by_byte(edge):
+    raw = b'{"messages" : [ {"role":"user","content":"caf\\u00e9"} ],  "n":1}'
+    response = await (await edge(target(action="rewrite"))).post(CHAT, content=raw)
+    assert response.json() == {"body": raw.decode(), "fits": True, "rewritten": False}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"no json", b"[1, 2]", b'"text"', b'{"messages": 3}', b'{"messages": [3]}']
+)
+async def test_what_is_no_request_is_left_to_the_route(edge, raw):
+    response = await (await edge(target(action="rewrite"))).post(CHAT, content=raw)
+    assert response.json()["body"] == raw.decode()
+
+
+async def test_messages_about_a_rewrite_target_get_the_instruction(edge):
+    client = await edge(target(action="rewrite"))
+    response = (await client.post(CHAT, json={"messages": said(f"Who is {NAME}?")})).json()
+    first, *rest = json.loads(response["body"])["messages"]
+    assert response["rewritten"]
+    assert response["fits"]
+    assert first["role"] == "system"
+    assert NAME in first["content"]
+    assert rest == said(f"Who is {NAME}?")
+
+
+async def test_an_anthropic_body_gets_it_beside_the_messages(edge):
+    client = await edge(target(action="rewrite"))
+    sent = {"system": "Be brief.", "messages": said(f"Who is {NAME}?")}
+    body = json.loads((await client.post("/v1/messages", json=sent)).json()["body"])
+    assert body["system"].startswith("Be brief.\n")
+    assert NAME in body["system"]
+    assert body["messages"] == sent["messages"]
+
+
+@pytest.mark.parametrize("given", [f"Who is {NAME}?", said(f"Who is {NAME}?")], ids=["text", "items"])
+async def test_a_responses_body_gets_it_where_it_is_not_sent_back(edge, given):
+    client = await edge(target(action="rewrite"))
+    sent = {"instructions": "Be brief.", "input": given}
+    body = json.loads((await client.post("/v1/responses", json=sent)).json()["body"])
+    assert body["instructions"] == "Be brief."
+    assert NAME in body["input"][0]["content"]
+    assert body["input"][1:] == said(f"Who is {NAME}?")
+
+
+@pytest.mark.parametrize("action", ["refuse", "restrict", "observe"])
+async def test_other_actions_leave_the_messages_alone(edge, action):
+    client = await edge(target(action=action), target("other", action="rewrite"))
+    response = (await client.post(CHAT, json={"messages": said(f"Who is {NAME}?")})).json()
+    assert not response["rewritten"]
+
+
+async def test_headers_tell_what_was_done(edge):
+    response = await (await edge()).post(CHAT, json={"messages": said("hi")})
+    told = {name: value for name, value in response.headers.items() if name.startswith("x-lethe")}
+    assert told == {
+        "x-lethe-action": "restrict",
+        "x-lethe-snapshot": "v7",
+        "x-lethe-request-id": "chatcmpl-1",
+    }
+
+
+async def test_a_stream_that_starts_before_the_verdict_still_has_the_headers(edge):
+    response = await (await edge()).post("/stream", json={})
+    assert response.headers["x-lethe-action"] == "restrict"
+    assert response.text == "created\ntext\nmore\n"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/stream"])
+async def test_without_disclosure_there_are_no_headers(edge, path):
+    response = await (await edge(disclose=False)).post(path, json={"messages": said("hi")})
+    assert not [name for name in response.headers if name.startswith("x-lethe")]
+
+
+async def test_requests_without_a_prompt_pass_untouched(edge):
+    client = await edge()
+    posted = await client.post("/other", content=b"abc")
+    assert posted.text.startswith("b'abc'")
+    assert "x-lethe-action" not in posted.headers
+    for response in (
+        await client.get("/other"),
+        await client.post("/lethe/v1/check", json={"use_beam_search": True}),
+        await client.post("/other", files={"file": b"audio"}),
+    ):
+        assert response.status_code == 200
+        assert response.text.endswith("None")
+
+
+async def test_a_client_that_leaves_while_sending_ends_quietly(edge):
+    client = await edge()
+    app = client._transport.app
+    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": [], "app": app}
+    parts = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        sent.append(message)
+
+    await GuardMiddleware(app)(scope, receive, send)
+    assert sent == []
