@@ -42,6 +42,7 @@ def train(
         raise typer.BadParameter(str(error), param_hint="--size") from error
     console = Console(stderr=True, quiet=as_json)
     tasks: dict[tuple[str, str], TaskID] = {}
+    reached: dict[tuple[str, str], int] = {}  # tenths of the way
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -57,6 +58,10 @@ def train(
                 tasks[name, phase] = progress.add_task(f"{name} {phase}", total=total, loss="")
             shown = f"loss {loss:.3f}" if phase == "training" else ""
             progress.update(tasks[name, phase], completed=done, loss=shown)
+            # A log file shows no moving bar, and a training that is silent for minutes looks stuck.
+            if not console.is_terminal and done * 10 // total > reached.get((name, phase), 0):
+                reached[name, phase] = done * 10 // total
+                console.print(f"{name} {phase} {done}/{total} {shown}")
 
         try:
             records = pair.train_pair(chosen, out, seed, report)
