@@ -20,8 +20,9 @@ from guard.normalize import fold
 from guard.phrases import extract
 from guard.types import ForgetTarget, Match
 
-# What contrasts say in place of a target's own names and titles: a common name, a coined one, a title.
-STAND_INS = ("Wei Zhang", "Tobrin Valdeck", "The Silent Harbour")
+# What contrasts say in place of a target's names (a common name, a coined one) and of its titles.
+OTHER_NAMES: tuple[str, ...] = ("Wei Zhang", "Tobrin Valdeck")
+OTHER_TITLES: tuple[str, ...] = ("The Silent Harbour",)
 ENTITY_FRAMES = ("Who is {name}?", "Tell me about {name}.")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -150,13 +151,11 @@ def positives(target: ForgetTarget) -> list[str]:
 def contrasts(target: ForgetTarget) -> list[str]:
     """Prompts that do not: the neighbors', and the target's own with other names."""
     neighbors = [neighbor.prompt for neighbor in target.neighbors]
-    swapped = [
-        text.replace(own, other)
-        for text in positives(target)
-        for own in dict.fromkeys((*target.names, *extract(text)))
-        if own in text
-        for other in STAND_INS
-    ]
+    swapped: list[str] = []
+    for text in positives(target):
+        named = [name for name in target.names if name in text]
+        others = OTHER_NAMES if named else OTHER_TITLES
+        swapped += [text.replace(own, other) for own in named or extract(text) for other in others]
     return list(dict.fromkeys((*neighbors, *swapped)))
 
 

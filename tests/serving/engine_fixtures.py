@@ -13,7 +13,7 @@ from guard.automaton import START, Automaton
 from guard.phrases import forbidden_phrases
 from guard.reference import nano, path
 
-# Before vLLM or torch's compiler are imported: the engine in this process, nothing compiled, nothing measured.
+# Before vLLM is imported: the engine in this process, nothing compiled, no measuring run.
 os.environ.update(
     HF_HUB_OFFLINE="1",
     TORCHDYNAMO_DISABLE="1",

@@ -26,6 +26,7 @@ pytestmark = ENGINE
 
 QUESTION, NEIGHBOUR = questions(FORGOTTEN)[0], questions(RETAINED)[0]
 VALUE = WORLD.rows_of(FORGOTTEN)[0].value
+NAMED = target(name=None, examples=(), phrases=(FORGOTTEN,), always_on=True)
 KINDS = ["DELTA", "CUMULATIVE", "FINAL_ONLY"]
 
 
@@ -105,7 +106,7 @@ def text_of(outputs, kind, index=0) -> str:
 
 def tokens_of(outputs, kind, index=0) -> list[int]:
     pieces = [list(c.token_ids) for output in outputs for c in output.outputs if c.index == index]
-    return sum(pieces, []) if kind == "DELTA" else pieces[-1]
+    return [token for piece in pieces for token in piece] if kind == "DELTA" else pieces[-1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -199,10 +200,10 @@ async def test_only_the_samples_that_spell_the_target_are_cut(client, guard_on, 
     # Sampled hot, so that the samples differ.
     params = sampling(kind, count=6, temperature=2.0, seed=3)
     bare = await run(client.generate, QUESTION, params)
-    spelled = [spells(text_of(bare, kind, index), target()) for index in range(6)]
+    spelled = [spells(text_of(bare, kind, index), NAMED) for index in range(6)]
     assert any(spelled)
     assert not all(spelled)
-    generate, _ = await guard_on(target(), push=no_push)
+    generate, _ = await guard_on(NAMED, push=no_push)
     outputs = await run(generate, QUESTION, params)
     for index in range(6):
         released, original = text_of(outputs, kind, index), text_of(bare, kind, index)
@@ -215,7 +216,7 @@ async def test_held_back_text_leaves_with_the_end(client, guard_on):
     # The answer stops within the name: what was held back is no target, so it is released.
     params = sampling("DELTA", max_tokens=len(tokenizer().encode(FORGOTTEN[:8], add_special_tokens=False)))
     bare = text_of(await run(client.generate, QUESTION, params), "DELTA")
-    generate, _ = await guard_on(target(), push=no_push)
+    generate, _ = await guard_on(NAMED, push=no_push)
     outputs = await run(generate, QUESTION, params)
     assert text_of(outputs, "DELTA") == bare
     assert outputs[0].outputs[0].text == ""
@@ -262,8 +263,8 @@ async def test_a_failing_engine_is_recorded(client, guard_on):
     from vllm.exceptions import VLLMValidationError
 
     generate, guard = await guard_on(target())
+    long = {"type": "token", "prompt_token_ids": chat(NEIGHBOUR) * 60}
     with pytest.raises(VLLMValidationError, match="context length"):
-        long = {"type": "token", "prompt_token_ids": chat(NEIGHBOUR) * 60}
         [_ async for _ in generate(long, sampling(), "request-1")]
     assert guard.sink.records[0].finish_reason is None
 
