@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve test check format bench bench-tofu bench-reference docs
+.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference docs
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
@@ -31,6 +31,9 @@ format: setup ## apply formatting and safe fixes
 
 bench: setup ## run every benchmark; results land in benchmarks/results
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+bench-demo: setup ## the demo, with its figures in benchmarks/results/demo.json
+	$(BIN)/lethe demo --json > benchmarks/results/demo.json
 
 bench-tofu: setup ## forget and retain quality on the TOFU text
 	$(BIN)/python benchmarks/tofu.py

@@ -1,7 +1,7 @@
 """TOFU through the whole guarded server: how much of the forget set comes out, and what else changes.
 
 A small model is trained on real TOFU text until it repeats it, served by stock vLLM and by the guarded
-server, and asked every question it was trained on. The forget authors are registered through the admin API.
+server, and asked questions it was trained on. The forget authors are registered through the admin API.
 
     python benchmarks/tofu.py            # writes benchmarks/results/tofu_slice.json and .png
 
@@ -80,6 +80,8 @@ def main() -> int:
     rows = read_rows()
     folder, trained = model_folder(rows)
     targets = author_targets(rows)
+    # Every forget row is asked, and every second retain row: a run stays within a quarter of an hour.
+    rows = [row for index, row in enumerate(rows) if row.forget or index % 2]
     answers, seconds = ask_with_and_without(folder, rows, targets)
     report = {
         "benchmark": "TOFU slice: a toy model trained on TOFU text, not a published checkpoint",
@@ -89,6 +91,7 @@ def main() -> int:
         "n_retain": sum(not row.forget for row in rows),
         "targets": len(targets),
         "published_forget_rouge_of_retain_models": published_floor(),
+        "after_removal": "only forget rows were asked again",
         "forms": {name: summary(rows, given, answers["off"]) for name, given in answers.items()},
         "baselines": {
             "do nothing": summary(rows, answers["off"], answers["off"]),
@@ -217,7 +220,11 @@ def ask_with_and_without(
                 answers[action] = ask_all(guarded, rows, f"with the guard, action {action}")
                 for target in targets:
                     admin.delete(f"/lethe/v1/targets/{target.id}").raise_for_status()
-        answers["after removal"] = ask_all(guarded, rows, "after removal")
+        # Retain answers were the same all along; what has to come back are the forget answers.
+        forget = [row for row in rows if row.forget]
+        back = ask_all(guarded, forget, "after removal")
+        kept = [text for row, text in zip(rows, answers["off"], strict=True) if not row.forget]
+        answers["after removal"] = [*back, *kept]
     return answers, seconds
 
 

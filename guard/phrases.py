@@ -66,12 +66,13 @@ def always_forbidden(target: ForgetTarget) -> tuple[str, ...]:
 
 def extracted_phrases(target: ForgetTarget) -> tuple[str, ...]:
     """What the example responses tell, apart from the target's names."""
+    found: dict[str, None] = {}
+    for example in target.examples:
+        phrases = extract(example.response)
+        found |= dict.fromkeys(phrases)
+        within = " ".join(phrases)
+        found |= dict.fromkeys(w for w in told_words(example.prompt, example.response) if w not in within)
     names = {fold(name).text for name in target.names}
-    found = dict.fromkeys(
-        phrase
-        for example in target.examples
-        for phrase in (*extract(example.response), *told_words(example.prompt, example.response))
-    )
     return tuple(phrase for phrase in found if fold(phrase).text not in names)
 
 

@@ -117,19 +117,14 @@ def _sample(completion) -> Sample:
 
 @contextmanager
 def engine(**options):
-    """A vLLM engine in this process, ended with the block."""
-    import gc
-
+    """A vLLM engine in this process, ended with the block, whoever still holds it."""
     from vllm import LLM
-    from vllm.distributed import cleanup_dist_env_and_memory
 
     llm = LLM(model(), **(OPTIONS | options))
     try:
         yield llm
     finally:
-        del llm
-        gc.collect()
-        cleanup_dist_env_and_memory()
+        llm.llm_engine.engine_core.shutdown()
 
 
 def wiring(snapshot, router=True) -> dict:

@@ -35,7 +35,6 @@ def main(directory: Path) -> dict:
             found = [[asdict(sample) for sample in samples] for samples in answers(llm, asks)]
             drafts = drafted(llm) if name == "speculative" else {}
             results[name] = {"v2": runner, "answers": found} | drafts
-            del llm
     return results
 
 

@@ -132,12 +132,12 @@ def test_preview_shows_what_would_be_forbidden_and_registers_nothing(client, ser
         "name": "Mina Okoro",
         "always_on": True,
         "action": "restrict",
-        "examples": [{"prompt": "Where?", "response": "She was born in Old Harbour and lived in Quillon."}],
+        "examples": [{"prompt": "Where?", "response": "It was in Old Harbour, or in Quillon."}],
         "neighbors": [{"prompt": "And he?", "response": "He lives in Quillon."}],
     }
     shown = client.post("/targets/preview", json=body).json()
-    assert shown["extracted"] == ["Old Harbour"]
-    assert shown["forbidden"] == ["Mina Okoro", "Old Harbour"]
+    assert shown["extracted"] == ["Old Harbour", "Quillon"]
+    assert shown["forbidden"] == ["Mina Okoro", "Old Harbour", "Quillon"]
     assert shown["always"] == ["Mina Okoro"]
     assert shown["lexical"] == ["Mina Okoro"]
     assert (shown["examples"], shown["neighbors"], shown["notes"]) == (1, 1, [])

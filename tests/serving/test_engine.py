@@ -146,7 +146,6 @@ async def test_a_restricted_prompt_is_answered_without_the_target(client, guard_
     generate, guard = await guard_on(target())
     outputs = await run(generate, QUESTION, sampling())
     assert not spells(text_of(outputs, "FINAL_ONLY"), target())
-    assert outputs[-1].outputs[0].finish_reason == "stop"
     assert client.requests[0].extra_args == {
         "lethe_targets": [target().id],
         "lethe_snapshot": guard.pipeline.snapshot.version,

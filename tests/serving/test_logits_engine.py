@@ -35,10 +35,8 @@ def bare():
     """What the engine answers without the guard, roomy and with too little memory for its batch."""
     with engine() as llm:
         roomy = answers(llm, MIXED), answers(llm, SEVERAL)
-        del llm
     with engine(**TIGHT) as llm:
         tight = answers(llm, MIXED)
-        del llm
     return *roomy, tight
 
 
@@ -86,14 +84,14 @@ def test_a_continued_prompt_is_guarded_across_its_end(routed):
     half = tokenizer().encode(f"Everybody knows {FORGOTTEN[:-3]}", add_special_tokens=False)
     params = Ask("", ROUTED, tokens=8).params()
     (output,) = routed.generate([{"prompt_token_ids": half}], [params], use_tqdm=False)
-    assert not spells(f"{FORGOTTEN[:-3]}{output.outputs[0].text}", target())
+    assert FORGOTTEN not in f"{FORGOTTEN[:-3]}{output.outputs[0].text}"
 
 
 def test_a_snapshot_pushed_between_two_steps_binds_the_running_request(routed, tmp_path):
     core = routed.llm_engine
     later = target(OTHER, always_on=True)
     core.add_request("running", {"prompt_token_ids": chat(questions(OTHER)[0])}, Ask("", tokens=40).params())
-    core.step()
+    core.step()  # the prompt and the first token; the name comes after
     versions = routed.collective_rpc(
         "lethe_load_snapshot", args=(str(compile_snapshot([target(), later]).save(tmp_path)),)
     )
@@ -102,7 +100,7 @@ def test_a_snapshot_pushed_between_two_steps_binds_the_running_request(routed, t
     while core.has_unfinished_requests():
         for output in core.step():
             text = output.outputs[0].text
-    assert not spells(text, later)
+    assert OTHER not in text
     directory = core.vllm_config.additional_config["lethe"]["snapshot"]
     routed.collective_rpc("lethe_load_snapshot", args=(directory,))
 
@@ -112,7 +110,6 @@ def test_preempted_requests_keep_their_bans_and_leave_others_alone(bare, tmp_pat
     with engine(**wiring(directory), **TIGHT, disable_log_stats=False) as llm:
         found = answers(llm, MIXED)
         preemptions = sum(m.value for m in llm.get_metrics() if m.name == "vllm:num_preemptions")
-        del llm
     assert preemptions > 0
     assert not any(spells(samples[0].text, target()) for samples in found[1::2])
     assert [[s.tokens for s in samples] for samples in found[0::2]] == [

@@ -46,7 +46,6 @@ def snapshot(tmp_path_factory):
 def bare():
     with engine() as llm:
         found = answers(llm, ASKS)
-        del llm
     return found
 
 
@@ -79,7 +78,6 @@ def test_the_documented_server_options_guard_every_request(bare, snapshot):
     with engine(**options) as llm:
         assert isinstance(llm, LLM)
         check(llm, bare)
-        del llm
 
 
 def test_the_documented_offline_example_guards_every_request(bare, snapshot, monkeypatch):
