@@ -29,8 +29,11 @@ class GuardEndpoint:
         @asynccontextmanager
         async def lifespan(running: Any) -> AsyncIterator[Any]:
             async with inner(running) as state:
-                yield state
-            await running.state.lethe.close()
+                guard: LiveGuard = running.state.lethe  # now: vLLM takes the state away at the end
+                try:
+                    yield state
+                finally:
+                    await guard.close()
 
         app.router.lifespan_context = lifespan
 

@@ -97,10 +97,6 @@ class GuardedGenerate:
                 )
             )
 
-    def close(self) -> None:
-        """Ends the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _judge(self, pipeline: Pipeline, ids: Sequence[int]) -> tuple[str, Verdict]:
         """The prompt's hash and the verdict on it."""
         try:

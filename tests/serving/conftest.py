@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from control_fixtures import minilm
-from engine_fixtures import engine, model, wiring
+from engine_fixtures import FORGOTTEN, engine, model, wiring
 
 from guard.audit import MemoryAuditSink
 from guard.snapshot import compile_snapshot
@@ -60,8 +60,11 @@ def server(tmp_path_factory):
     environment = {"LETHE_HOME": str(home / "lethe"), "LETHE_ADMIN_KEY": ADMIN_KEY}
     options = ["--served-model-name", "nano", "--max-model-len", "512", "--max-num-seqs", "16"]
     command = guarded_command([model(), *options])
-    with running(command, home / "log", environment) as started:
+    log = home / "log"
+    with running(command, log, environment) as started:
         started.wait(limit=420)
         yield started
-        # The guard's promise for its own logs.
-        assert "Traceback" not in (home / "log").read_text()
+    # Neither a request nor the shutdown left a failure behind, and nothing of the targets or prompts.
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert FORGOTTEN not in said

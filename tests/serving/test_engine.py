@@ -68,20 +68,15 @@ def client(empty):
 
 
 @pytest.fixture
-async def guard_on(client, live):
+def guard_on(client, live):
     """Makes a guarded `generate` on targets; returns it with its guard."""
     from serving.engine import GuardedGenerate
 
-    made = []
-
     async def make(*targets, push=client.push, **settings):
         guard = await live(targets, push, **settings)
-        made.append(GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()))
-        return made[-1], guard
+        return GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()), guard
 
-    yield make
-    for generate in made:
-        generate.close()
+    return make
 
 
 def prompt(question) -> dict:

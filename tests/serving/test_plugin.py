@@ -45,8 +45,7 @@ def snapshot(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bare():
     with engine() as llm:
-        found = answers(llm, ASKS)
-    return found
+        return answers(llm, ASKS)
 
 
 def documented(fence: str, snapshot: Path) -> str:
