@@ -45,7 +45,7 @@ class Vocabulary:
             VocabularyError: the tokenizer is of another family or has no end-of-text token.
         """
         decode = _decoder(tokenizer)
-        special = frozenset(int(token_id) for token_id in tokenizer.all_special_ids)
+        special = special_ids(tokenizer)
         pieces = {token_id: piece for piece, token_id in tokenizer.get_vocab().items()}
         added = {int(token_id): str(token) for token_id, token in tokenizer.added_tokens_decoder.items()}
         count = size or max(pieces) + 1
@@ -96,6 +96,13 @@ class Vocabulary:
                 break
             tail = self.tokens[token_id] + tail
         return tail
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of the tokens that stand for structure, such as the ends of messages, and add no text."""
+    # Many tokenizers mark tokens as special without naming them among their special tokens.
+    marked = (token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset(map(int, (*tokenizer.all_special_ids, *marked)))
 
 
 def _decoder(tokenizer: Any) -> Callable[[str], bytes]:

@@ -22,6 +22,7 @@ from guard.audit import AuditRecord, prompt_hash
 from guard.errors import GuardInactive
 from guard.pipeline import Pipeline, Plan
 from guard.types import Verdict
+from guard.vocabulary import special_ids
 from serving import metrics
 from serving.logits import PROBE, SNAPSHOT, TARGETS
 from serving.middleware import Exchange, exchange
@@ -158,12 +159,6 @@ def prompt_tokens(prompt: Any) -> list[int]:
     raise VLLMValidationError(
         f"a guarded server cannot read prompts of kind {kind!r}; send text or token ids"
     )
-
-
-def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids of the tokens that stand for structure, such as the ends of messages."""
-    marked = (token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special)
-    return frozenset(map(int, (*tokenizer.all_special_ids, *marked)))
 
 
 def split(ids: Iterable[int], special: frozenset[int], decode: Callable[[list[int]], str]) -> tuple[str, ...]:

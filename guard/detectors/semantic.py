@@ -47,7 +47,7 @@ class _Subject:
 
     Attributes:
         names: folded names and aliases.
-        terms: folded names and titles from the example prompts, which only count as they are.
+        terms: folded names and titles of several words from the example prompts, which count as they are.
         contrasts: float32 [c, d], vectors of the contrasts; c may be 0.
     """
 
@@ -126,7 +126,8 @@ class SemanticDetector:
             terms = dict.fromkeys(term for example in target.examples for term in extract(example.prompt))
             yield _Subject(
                 names=tuple(fold(name).text for name in target.names),
-                terms=tuple(fold(term).text for term in terms),
+                # One capitalised word (a nationality, a city) says too little about who is meant.
+                terms=tuple(fold(term).text for term in terms if " " in term),
                 contrasts=vectors[start : start + len(group)],
             )
             start += len(group)

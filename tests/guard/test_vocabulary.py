@@ -1,6 +1,6 @@
 import pytest
 import xgrammar
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from guard.errors import VocabularyError
@@ -68,3 +68,13 @@ def test_missing_eos_is_refused():
     tokenizer.eos_token = None
     with pytest.raises(VocabularyError, match="eos"):
         Vocabulary.from_tokenizer(tokenizer)
+
+
+def test_tokens_marked_special_are_special_though_no_name_says_so():
+    tokenizer = byte_level()
+    tokenizer.add_tokens([AddedToken("<|header|>", special=True)])
+    header = tokenizer.convert_tokens_to_ids("<|header|>")
+    assert header not in tokenizer.all_special_ids
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    assert header in vocabulary.special
+    assert vocabulary.tokens[header] == b""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from control_fixtures import minilm
-from engine_fixtures import FORGOTTEN, engine, model, wiring
+from engine_fixtures import ADMIN_KEY, FORGOTTEN, engine, model, wiring
 
 from guard.audit import MemoryAuditSink
 from guard.snapshot import compile_snapshot
@@ -12,8 +12,6 @@ from guard.targets import MemoryTargetStore
 from serving.launch import guarded_command, running
 from serving.live import LiveGuard
 from serving.settings import read_settings
-
-ADMIN_KEY = "test-admin-key"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import pytest
-from transformers import AutoTokenizer
 
 from guard import ForgetTarget
 from guard.automaton import START, Automaton
@@ -27,6 +26,7 @@ ENGINE = [
     # vLLM's kernels wrapper looks at every name of torch.
     pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning"),
 ]
+ADMIN_KEY = "test-admin-key"
 WORLD = nano()
 FORGOTTEN, OTHER = WORLD.forget_people[:2]
 RETAINED = WORLD.retain_people[0]
@@ -50,6 +50,8 @@ def target(person=FORGOTTEN, **fields) -> ForgetTarget:
 
 @cache
 def tokenizer():
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(model())
 
 

@@ -18,6 +18,7 @@ from engine_fixtures import (
 
 from guard.errors import GuardInactive
 from guard.types import Action
+from guard.vocabulary import special_ids
 from serving import logits
 from serving.endpoint import check
 from serving.middleware import Exchange, exchange
@@ -311,7 +312,7 @@ def test_encoder_prompts_are_read_too():
 
 
 def test_a_prompt_is_split_into_its_messages():
-    from serving.engine import special_ids, split
+    from serving.engine import split
 
     text = tokenizer().apply_chat_template(
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who was it? Tell me."}],

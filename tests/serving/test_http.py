@@ -9,8 +9,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from conftest import ADMIN_KEY
-from engine_fixtures import FORGOTTEN, RETAINED, WORLD, chat, questions, spells, target, tokenizer
+from engine_fixtures import ADMIN_KEY, FORGOTTEN, RETAINED, WORLD, chat, questions, spells, target, tokenizer
 
 from guard.pipeline import REFUSAL
 
