@@ -20,9 +20,10 @@ from guard.normalize import fold
 from guard.phrases import extract
 from guard.types import ForgetTarget, Match
 
-# What contrasts say in place of a target's names (a common name, a coined one) and of its titles.
-OTHER_NAMES: tuple[str, ...] = ("Wei Zhang", "Tobrin Valdeck")
-OTHER_TITLES: tuple[str, ...] = ("The Silent Harbour",)
+# What contrasts say in place of a target's names and of its titles. One each: encoding them is what a live
+# change waits for, and a second one moved no decision on the invented world.
+OTHER_NAME = "Tobrin Valdeck"
+OTHER_TITLE = "The Silent Harbour"
 ENTITY_FRAMES = ("Who is {name}?", "Tell me about {name}.")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -155,8 +156,8 @@ def contrasts(target: ForgetTarget) -> list[str]:
     swapped: list[str] = []
     for text in positives(target):
         named = [name for name in target.names if name in text]
-        others = OTHER_NAMES if named else OTHER_TITLES
-        swapped += [text.replace(own, other) for own in named or extract(text) for other in others]
+        other = OTHER_NAME if named else OTHER_TITLE
+        swapped += [text.replace(own, other) for own in named or extract(text)]
     return list(dict.fromkeys((*neighbors, *swapped)))
 
 
