@@ -138,15 +138,21 @@ def _sentence(item: Any) -> str:
 
 
 def _key_in(path: Path) -> str:
+    key = secrets.token_urlsafe(32)
+    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # O_EXCL decides which of two processes starting together makes the key.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if path.exists():
+            return path.read_text().strip()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key + "\n")
+        # Linking decides which of two starting together makes the key, and shows it to the other only whole.
+        path.hardlink_to(fresh)
     except FileExistsError:
         return path.read_text().strip()
     except OSError as error:
         raise InputError(f"cannot make the admin key file {path}: {error.strerror}") from None
-    key = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
+    finally:
+        fresh.unlink(missing_ok=True)
     return key
