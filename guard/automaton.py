@@ -1,123 +1,233 @@
-"""Forbidden strings as an Aho-Corasick automaton over UTF-8 bytes.
+"""Forbidden strings as an Aho-Corasick automaton over folded UTF-8 bytes.
 
 One automaton serves both sides: the token filter asks which vocabulary tokens would complete a phrase, the
-response filter how much of the text so far could still become one.
-
-A phrase counts only where a word starts (``left`` boundary): "Ann" does not occur in "Joanne". It counts as
-soon as its last byte appears, whatever follows: waiting for the end of the word would let the phrase out
-first. ASCII letters match in either case; for others the usual case and normal forms are entered as
-phrases of their own.
+response filter how much of the text so far could still become one. It holds the phrases of one rule: one
+folding and one boundary.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-START = 0  # nothing read, or a word boundary just passed
-INSIDE = 1  # inside a word no phrase starts with
+from guard.normalize import PHRASES, Fold, Folding, fold
+from guard.transducer import LAST, transducer
+from guard.types import Boundary
 
-_WORD_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-# Bytes >= 0x80 count as boundaries: scripts without spaces could otherwise hide a phrase in running text.
-BOUNDARY = np.array([byte not in _WORD_BYTES for byte in range(256)])
-_LOWER = np.array([byte + 32 if 65 <= byte <= 90 else byte for byte in range(256)], dtype=np.uint8)
+if TYPE_CHECKING:
+    from guard.loops import Machine
+
+START, INSIDE = 0, 1
+"""The two roots: at a boundary, inside a word."""
+
+SHORTEST = 3  # folded characters
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How phrases are compared with text.
+
+    Attributes:
+        folding: differences that do not count.
+        boundary: where a phrase counts. Up to ``left`` it is forbidden at its last character, whatever
+            follows; with ``both`` the character that closes the word is forbidden instead.
+    """
+
+    folding: Folding = PHRASES
+    boundary: Boundary = Boundary.LEFT
+
+    @property
+    def bounded(self) -> bool:
+        """True if a phrase cannot start inside a word."""
+        return self.boundary is not Boundary.NONE
+
+    @property
+    def collapses(self) -> bool:
+        """True if a run of separators counts as one."""
+        return transducer(self.folding).collapses
+
+    def fits(self, text: str) -> Rule:
+        """The rule for one phrase: punctuation counts where hardly anything is left without it ("C++")."""
+        punctuation = frozenset({Fold.SEPARATORS, Fold.SPACING})
+        letters = sum(char.isalnum() for char in text)
+        if (
+            letters < SHORTEST
+            and self.folding & punctuation
+            and len(fold(text, self.folding).text.strip()) < SHORTEST
+        ):
+            return Rule(self.folding - punctuation, self.boundary)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A forbidden string and the share of its characters from which it is forbidden (GUARD's beta)."""
+
+    text: str
+    rule: Rule = Rule()
+    beta: float = 1.0
 
 
 @dataclass(frozen=True)
 class Automaton:
-    """Flat tables over S states.
+    """Flat tables over S nodes, breadth first; the roots are nodes 0 and 1.
 
     Attributes:
-        delta: int32 [S, 256], the next state for each byte.
-        accept: bool [S], a phrase ends here (closed under suffixes).
-        depth: int32 [S], bytes of the longest phrase prefix that ends here.
+        rule: how the phrases are compared.
+        first: int32 [S], the first child of each node; children follow one another, ordered by byte.
+        children: int32 [S], how many.
+        byte: uint8 [S], the byte that leads to the node.
+        fail: int32 [S], the longest proper suffix that is a phrase prefix too, down to the roots; -1: none.
+        depth: int32 [S], bytes of the phrase prefix.
+        accept: uint8 [S], a phrase ends here (1), or would if the word did (2); closed under ``fail``.
+        data: uint8 [k], the folded phrases in a row, sorted.
+        flags: uint8 [k], of each of their bytes (`guard.transducer`).
+        start: int64 [n + 1], where each phrase begins.
+        weights: float32 [n], what completing a phrase adds to a token's logit; None forbids all.
     """
 
-    delta: npt.NDArray[np.int32]
-    accept: npt.NDArray[np.bool_]
+    rule: Rule
+    first: npt.NDArray[np.int32]
+    children: npt.NDArray[np.int32]
+    byte: npt.NDArray[np.uint8]
+    fail: npt.NDArray[np.int32]
     depth: npt.NDArray[np.int32]
+    accept: npt.NDArray[np.uint8]
+    data: npt.NDArray[np.uint8]
+    flags: npt.NDArray[np.uint8]
+    start: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def build(cls, phrases: Iterable[str]) -> Automaton:
-        """The automaton that accepts every phrase in all its variants; without phrases it accepts nothing."""
-        patterns = sorted({form for phrase in phrases for form in variants(phrase)})
-        return cls(*_complete(*_trie(patterns)))
+    def build(cls, phrases: Iterable[Phrase | str], rule: Rule = Rule()) -> Automaton:
+        """The automaton of phrases that share a rule; strings are phrases of ``rule``."""
+        given = [Phrase(p, rule) if isinstance(p, str) else p for p in phrases]
+        texts = [(form.encode(), p.beta) for p in given for form in _forms(p)]
+        folded, flags, begin = transducer(rule.folding).fold_each([text for text, _ in texts])
+        found: dict[bytes, bytes] = {}
+        for i, (_, beta) in enumerate(texts):
+            low, high = _cut(folded, flags, int(begin[i]), int(begin[i + 1]), beta, rule.collapses)
+            found[folded[low:high].tobytes()] = flags[low:high].tobytes()
+        found.pop(b"", None)
+        return cls._of(found, rule)
+
+    @classmethod
+    def soft(cls, words: Mapping[str, float], rule: Rule = Rule()) -> Automaton:
+        """The automaton of words that are penalised, not searched for: it accepts nothing.
+
+        Args:
+            words: the penalty of each, infinite to forbid it; words that fold alike take the largest.
+            rule: how they are compared.
+        """
+        folded, flags, begin = transducer(rule.folding).fold_each([word.encode() for word in words])
+        found: dict[bytes, bytes] = {}
+        weights: dict[bytes, float] = {}
+        for i, penalty in enumerate(words.values()):
+            low, high = _cut(folded, flags, int(begin[i]), int(begin[i + 1]), 1.0, rule.collapses)
+            key = folded[low:high].tobytes()
+            if key:
+                found[key] = flags[low:high].tobytes()
+                weights[key] = min(weights.get(key, math.inf), -penalty)
+        return cls._of(found, rule, np.array([weights[key] for key in sorted(found)], dtype=np.float32))
+
+    @classmethod
+    def _of(
+        cls, found: Mapping[bytes, bytes], rule: Rule, weights: npt.NDArray[np.float32] | None = None
+    ) -> Automaton:
+        from guard import trie
+
+        ordered = sorted(found)
+        data = np.frombuffer(b"".join(ordered), dtype=np.uint8)
+        flags = np.frombuffer(b"".join(found[key] for key in ordered), dtype=np.uint8)
+        start = np.zeros(len(ordered) + 1, dtype=np.int64)
+        np.cumsum([len(key) for key in ordered], out=start[1:])
+        closes = rule.boundary is Boundary.BOTH
+        built: trie.Trie = trie.build(data, flags, start, rule.bounded, closes, weights is None)
+        return cls(rule, *built, data, flags, start, weights)
 
     @property
-    def states(self) -> int:
-        """Number of states S."""
-        return len(self.accept)
+    def nodes(self) -> int:
+        """Number of nodes S."""
+        return len(self.fail)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        tables = (getattr(self, field.name) for field in fields(self))
+        return sum(table.nbytes for table in tables if isinstance(table, np.ndarray))
 
     @cached_property
     def longest(self) -> int:
-        """Bytes of the longest phrase; text further back cannot matter."""
+        """Folded bytes of the longest phrase; text further back cannot matter."""
         return int(self.depth.max(initial=0))
 
-    def walk(self, state: int, data: bytes) -> int:
-        """The state after reading ``data``."""
-        for byte in data:
-            state = int(self.delta[state, byte])
-        return state
+    @cached_property
+    def machine(self) -> Machine:
+        """The tables as the inner loops take them."""
+        from guard.loops import Machine
 
-    def first_accept(self, data: bytes, state: int = START) -> int | None:
-        """Index just behind the first phrase completed in ``data``, or None."""
-        for index, byte in enumerate(data):
-            state = int(self.delta[state, byte])
-            if self.accept[state]:
-                return index + 1
-        return None
+        tables = transducer(self.rule.folding).arrays
+        return Machine(*tables, self.first, self.children, self.byte, self.fail, self.accept)
 
+    def walk(self, node: int, data: bytes, pending: int = 0) -> tuple[int, int, int]:
+        """Reads bytes up to the first completed phrase.
 
-def variants(phrase: str) -> set[bytes]:
-    """Byte strings that count as the phrase: ASCII-lowered; other letters in each case and normal form."""
-    phrase = " ".join(phrase.split())
-    forms = {phrase, phrase.lower(), phrase.upper(), phrase.title(), phrase.casefold()}
-    texts = {unicodedata.normalize(form, text) for text in forms for form in ("NFC", "NFD", "NFKC")}
-    return {bytes(_LOWER[list(text.encode())]) for text in texts if text}
+        Returns the node, the pending bytes of an unfinished character (packed, 0 for none), and how many
+        bytes were read when a phrase was complete, or -1.
+        """
+        from guard import loops
 
+        raw = np.frombuffer(data, dtype=np.uint8)
+        found = loops.walk(self.machine, START, self.rule.bounded, self.rule.collapses, node, pending, raw)
+        return int(found[0]), int(found[1]), int(found[2])
 
-def _trie(patterns: list[bytes]) -> tuple[list[dict[int, int]], list[int], list[int]]:
-    """Children per node, depth per node, and the nodes where a pattern ends."""
-    children: list[dict[int, int]] = [{}, {}]
-    depth, ends = [0, 0], []
-    for pattern in patterns:
-        node = START
-        for byte in pattern:
-            if byte not in children[node]:
-                children[node][byte] = len(children)
-                children.append({})
-                depth.append(depth[node] + 1)
-            node = children[node][byte]
-        ends.append(node)
-    return children, depth, ends
+    def found_in(self, text: str | bytes) -> bool:
+        """True if a phrase occurs in a text that ends here."""
+        from guard.loops import PENDING
+
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        node, _, end = self.walk(START, data)
+        return end >= 0 or bool(self.accept[node] & PENDING)
 
 
-def _complete(
-    children: list[dict[int, int]], depth: list[int], ends: list[int]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
-    """Fills every transition, breadth first.
+def automata_of(phrases: Iterable[Phrase]) -> tuple[Automaton, ...]:
+    """One automaton for each rule among the phrases, in the order of their first phrase."""
+    groups: dict[Rule, list[Phrase]] = {}
+    for phrase in phrases:
+        groups.setdefault(phrase.rule.fits(phrase.text), []).append(phrase)
+    return tuple(Automaton.build(group, rule) for rule, group in groups.items())
 
-    A state's missing transitions are those of its failure state, the longest proper suffix that starts at a
-    word boundary and is itself a phrase prefix; START and INSIDE are the two empty suffixes.
+
+def _forms(phrase: Phrase) -> tuple[str, ...]:
+    """The phrase, and its cases where folding one character at a time leaves them apart."""
+    text = " ".join(phrase.text.split())
+    if text.isascii() or Fold.CASE not in phrase.rule.folding:
+        return (text,)
+    return tuple(dict.fromkeys((text, text.lower(), text.upper(), text.title())))
+
+
+def _cut(
+    folded: npt.NDArray[np.uint8], flags: npt.NDArray[np.uint8], low: int, high: int, beta: float, strip: bool
+) -> tuple[int, int]:
+    """Where a folded phrase lies without outer separators and without what beta leaves off.
+
+    The cut never falls on a space: any word may be followed by one, but few by the next letter.
     """
-    size = len(children)
-    delta = np.empty((size, 256), dtype=np.int32)
-    accept = np.zeros(size, dtype=np.bool_)
-    accept[ends] = True
-    empty = np.where(BOUNDARY, START, INSIDE).astype(np.int32)
-    delta[INSIDE] = empty
-    queue: list[tuple[int, int]] = [(START, INSIDE)]
-    for node, fail in queue:
-        row = empty.copy() if node == START else delta[fail].copy()
-        suffixes = row.copy()
-        for byte, child in children[node].items():
-            row[byte] = child
-            queue.append((child, int(suffixes[byte])))
-        delta[node] = row[_LOWER]
-        accept[node] |= accept[fail]
-    return delta, accept, np.array(depth, dtype=np.int32)
+    space = 0x20
+    while strip and low < high and folded[low] == space:
+        low += 1
+    while strip and low < high and folded[high - 1] == space:
+        high -= 1
+    if beta < 1:
+        ends = np.flatnonzero(flags[low:high] & LAST) + 1
+        kept = max(1, math.ceil(beta * len(ends)))
+        while kept < len(ends) and folded[low + ends[kept - 1] - 1] == space:
+            kept += 1
+        high = low + int(ends[kept - 1]) if len(ends) else high
+    return low, high

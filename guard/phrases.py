@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from guard.normalize import fold
-from guard.types import ForgetTarget
+from guard.automaton import Phrase, Rule
+from guard.encodings import encoded
+from guard.normalize import EXACT, fold
+from guard.types import Boundary, ForgetTarget
 
 MIN_CHARACTERS = 4  # shorter finds ("May", "12") hit too much ordinary text
 SHORT_ANSWER = 12  # words
@@ -62,6 +64,18 @@ def always_forbidden(target: ForgetTarget) -> tuple[str, ...]:
         return given
     needed = " \n ".join(fold(text).text for n in target.neighbors for text in (n.prompt, n.response))
     return tuple(p for p in extracted_phrases(target) if fold(p).text not in needed)
+
+
+def as_phrases(target: ForgetTarget, texts: Iterable[str]) -> list[Phrase]:
+    """Forbidden strings of a target with its own way of comparing them, and their encoded forms."""
+    matching = target.matching
+    rule, anywhere = Rule(matching.folding, matching.boundary), Rule(EXACT, Boundary.NONE)
+    phrases = []
+    for text in texts:
+        phrases.append(Phrase(text, rule, matching.beta))
+        forms = encoded(text, matching.encodings) if matching.encodings else ()
+        phrases += (Phrase(form.text, anywhere if form.exact else rule) for form in forms)
+    return phrases
 
 
 def extracted_phrases(target: ForgetTarget) -> tuple[str, ...]:

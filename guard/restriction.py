@@ -6,138 +6,164 @@ never from how often a step ran: chunked prefill, preemption and row moves then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from guard.automaton import START, Automaton
-from guard.snapshot import Snapshot
-from guard.vocabulary import Vocabulary
+from guard import batch
+from guard.lanes import Integers, Lanes
+from guard.normalize import Folding
+from guard.table import Table
+from guard.tables import Tables
 
 
-@dataclass
-class TokenFilter:
-    """An automaton over one vocabulary: how tokens move its state, and which ones a state forbids."""
-
-    automaton: Automaton
-    vocabulary: Vocabulary
-    _bans: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
-
-    def advance(self, state: int, token_id: int) -> int:
-        """The state after a token; special tokens add no text and leave it as it is."""
-        return self.automaton.walk(state, self.vocabulary.tokens[token_id])
-
-    def bans(self, state: int) -> npt.NDArray[np.int64]:
-        """Ids of the tokens that would complete a phrase, from a table filled on demand."""
-        if state not in self._bans:
-            self._bans[state] = self._completing(state)
-        return self._bans[state]
-
-    def _completing(self, state: int) -> npt.NDArray[np.int64]:
-        """Walks all tokens at once, byte position by byte position."""
-        states = np.full(self.vocabulary.size, state, dtype=np.int32)
-        completes = np.zeros(self.vocabulary.size, dtype=np.bool_)
-        for column in self.vocabulary.columns:
-            states = self.automaton.delta[states[: len(column)], column]
-            completes[: len(column)] |= self.automaton.accept[states]
-        return self.vocabulary.by_length[completes]
-
-
-@dataclass
+@dataclass(slots=True)
 class Row:
     """One sequence in the batch.
 
     Attributes:
         prompt_ids: prompt tokens.
         target_ids: routed targets; None enforces every target of the snapshot.
+        probe: a token to forbid instead of any string, for the server's self-check.
         outputs: live list of the generated tokens.
+        lanes: the lanes that watch the row.
+        tail: the end of the prompt that they start with.
+        consumed: how many of the outputs they have read, -1 before the tail.
+        version: the snapshot they belong to.
     """
 
     prompt_ids: Sequence[int]
     target_ids: tuple[str, ...] | None
+    probe: int | None
     outputs: Sequence[int]
-    filters: tuple[TokenFilter, ...] = ()
-    states: tuple[int, ...] = ()
-    consumed: int = 0
+    lanes: tuple[Lanes, ...] = ()
+    tail: list[int] = field(default_factory=list)
+    consumed: int = -1
     version: str = ""
 
-    def ahead(self, draft_ids: Sequence[int]) -> Row:
-        """A copy of the row as if the drafts had been generated."""
-        return replace(self, outputs=[*self.outputs, *draft_ids]) if draft_ids else self
-
-    def advance(self) -> bool:
-        """Reads the tokens generated since the last call; False if the history cannot be trusted."""
-        for token_id in self.outputs[self.consumed :]:
-            if token_id < 0:  # an asynchronous scheduler's placeholder: the token is not known yet
-                return False
-            self.states = tuple(
-                f.advance(s, token_id) for f, s in zip(self.filters, self.states, strict=True)
-            )
-            self.consumed += 1
-        return True
-
-    def banned(self) -> Iterable[npt.NDArray[np.int64]]:
-        """For each filter, the ids forbidden next."""
-        return (f.bans(s) for f, s in zip(self.filters, self.states, strict=True))
+    def news(self) -> Sequence[int]:
+        """The tokens that the lanes have not read."""
+        if self.consumed == len(self.outputs):
+            return ()
+        if self.consumed < 0:
+            return [*self.tail, *self.outputs]
+        return self.outputs[self.consumed :]
 
 
 class Enforcer:
-    """Applies a snapshot's forbidden strings to batches of logits."""
+    """Applies a snapshot's forbidden strings to batches of logits. The caller numbers the rows."""
 
-    def __init__(self, vocabulary: Vocabulary, snapshot: Snapshot) -> None:
-        self.vocabulary = vocabulary
-        self.install(snapshot)
+    def __init__(self, tables: Tables) -> None:
+        """Starts with an empty batch."""
+        self.tables = tables
+        self.rows: dict[int, Row] = {}
+        self._eos = np.array(tables.vocabulary.eos, dtype=np.int64)
+        self._places = np.empty(4096, dtype=np.int64)
+        self._weights = np.empty(4096, dtype=np.float32)
+        self._version = ""
+        # Two sets of lanes a folding, because routed tables join one by one, and joining copies the others.
+        self._lanes: dict[tuple[Folding, bool], Lanes] = {}
 
-    def install(self, snapshot: Snapshot) -> None:
-        """Switches to a snapshot; rows in flight follow at their next step."""
-        self.snapshot = snapshot
-        self._filters: dict[int, TokenFilter] = {}
+    def open(self, index: int, row: Row) -> None:
+        """Takes a row into the batch, with whatever it has generated already."""
+        self.close(index)
+        self.rows[index] = row
 
-    def open(
-        self, prompt_ids: Sequence[int], target_ids: tuple[str, ...] | None, outputs: Sequence[int]
-    ) -> Row:
-        """The row of a request that enters the batch, with whatever it has generated already."""
-        row = Row(prompt_ids, target_ids, outputs)
-        self._rebase(row)
-        return row
+    def close(self, index: int) -> None:
+        """Takes a row out of the batch."""
+        row = self.rows.pop(index, None)
+        if row and row.version == self._version:
+            for lanes in row.lanes:
+                lanes.close(index)
 
-    def step(self, logits_BV: torch.Tensor, rows: Mapping[int, Row]) -> None:
-        """Sets the logits of forbidden tokens to -inf in place; ``rows`` maps logits rows to their state.
+    def move(self, source: int, target: int, *, swap: bool = False) -> None:
+        """Gives a row another number; a row that had it goes, or takes the old one."""
+        if not swap:
+            self.close(target)
+        for lanes in self._lanes.values():
+            lanes.swap(source, target)
+        moved = {source: self.rows.pop(target, None), target: self.rows.pop(source, None)}
+        self.rows.update((index, row) for index, row in moved.items() if row is not None)
 
-        A row that is left without any token, by the bans or by masks set earlier, ends: the sampler would
-        return token 0 otherwise. So does a row whose history holds placeholders.
+    def step(self, logits_BV: torch.Tensor) -> None:
+        """Sets the logits of forbidden tokens to -inf in place, and lowers those of penalised ones.
+
+        A watched row that is left without any token, by the bans or by masks set earlier, ends: the sampler
+        would return token 0 otherwise. So does a row whose history holds placeholders.
         """
-        touched: set[int] = set()
-        for index, row in rows.items():
-            if row.version != self.snapshot.version:
-                self._rebase(row)
-            if not row.advance():
+        if self._version != self.tables.snapshot.version:
+            self._version, self._lanes = self.tables.snapshot.version, {}
+        watched: dict[Lanes, list[int]] = {}
+        news: dict[int, Sequence[int]] = {}
+        for index, row in self.rows.items():
+            if row.version != self._version:
+                self._rebase(index, row)
+            if not row.lanes:
+                continue
+            fresh = row.news()
+            # An asynchronous scheduler writes -1 for a token that is not known yet.
+            if fresh and min(fresh) < 0:
                 logits_BV[index] = -torch.inf
-                touched.add(index)
-            for banned in row.banned():
-                if len(banned):
-                    logits_BV[index, torch.from_numpy(banned).to(logits_BV.device)] = -torch.inf
-                    touched.add(index)
-        for index in touched:
-            if not bool((logits_BV[index] > -torch.inf).any()):
-                logits_BV[index, list(self.vocabulary.eos)] = 0.0
+                logits_BV[index, self._eos] = 0.0
+                continue
+            if fresh:
+                news[index] = fresh
+                row.consumed = len(row.outputs)
+            for lanes in row.lanes:
+                watched.setdefault(lanes, []).append(index)
+        for lanes, indices in watched.items():
+            self._step(lanes, indices, news, logits_BV)
 
-    def _rebase(self, row: Row) -> None:
+    def _step(
+        self, lanes: Lanes, indices: list[int], news: Mapping[int, Sequence[int]], logits_BV: torch.Tensor
+    ) -> None:
+        """Steps the rows of one set of lanes."""
+        moved = [index for index in indices if index in news]
+        if moved:
+            starts = np.cumsum([0, *(len(news[index]) for index in moved)])
+            tokens = np.array([token for index in moved for token in news[index]])
+            lanes.read(np.array(moved), tokens, starts)
+        rows = np.array(indices)
+        count = lanes.forbidden(rows, self._places, self._weights)
+        if count > len(self._places):
+            self._places, self._weights = np.empty(2 * count, np.int64), np.empty(2 * count, np.float32)
+            count = lanes.forbidden(rows, self._places, self._weights)
+        self._apply(logits_BV, rows, self._places[:count], self._weights[:count])
+
+    def _apply(
+        self, logits_BV: torch.Tensor, rows: Integers, places: Integers, weights: npt.NDArray[np.float32]
+    ) -> None:
+        """Adds the weights; rows left without a token get the end of text."""
+        if logits_BV.device.type == "cpu":
+            batch.apply(logits_BV.numpy(), rows, places, weights, self._eos)
+            return
+        width, device = logits_BV.shape[1], logits_BV.device
+        flat = torch.from_numpy(rows[places // width] * width + places % width).to(device, non_blocking=True)
+        logits_BV.view(-1).index_add_(0, flat, torch.from_numpy(weights).to(device, non_blocking=True))
+        chosen = torch.from_numpy(rows).to(device, non_blocking=True)
+        dead = logits_BV[chosen].amax(1, keepdim=True) == -torch.inf
+        eos = torch.from_numpy(self._eos).to(device, non_blocking=True)
+        ends = logits_BV[chosen[:, None], eos]
+        logits_BV[chosen[:, None], eos] = torch.where(dead, torch.zeros_like(ends), ends)
+
+    def _rebase(self, index: int, row: Row) -> None:
         """Starts a row afresh on the current snapshot from the tail of its prompt."""
-        automata = self.snapshot.automata(row.target_ids)
-        row.filters = tuple(self._filter(automaton) for automaton in automata)
-        longest = max((automaton.longest for automaton in automata), default=0)
-        tail = self.vocabulary.message_tail(row.prompt_ids, longest)
-        row.states = tuple(automaton.walk(START, tail) for automaton in automata)
-        row.consumed = 0
-        row.version = self.snapshot.version
+        groups: dict[Lanes, list[Table]] = {}
+        for table in self.tables.of(row.target_ids, row.probe):
+            groups.setdefault(self._lanes_of(table), []).append(table)
+        for lanes, tables in groups.items():
+            lanes.open(index, tables)
+        row.lanes = tuple(groups)
+        tails = (lanes.tail(row.prompt_ids, self.tables.vocabulary.special) for lanes in row.lanes)
+        row.tail = max(tails, key=len, default=[])
+        row.consumed = -1
+        row.version = self._version
 
-    def _filter(self, automaton: Automaton) -> TokenFilter:
-        """One filter per automaton and snapshot, so that rows share its table of bans."""
-        key = id(automaton)  # the snapshot keeps its automata alive
-        if key not in self._filters:
-            self._filters[key] = TokenFilter(automaton, self.vocabulary)
-        return self._filters[key]
+    def _lanes_of(self, table: Table) -> Lanes:
+        key = table.automaton.rule.folding, self.tables.always(table)
+        if key not in self._lanes:
+            self._lanes[key] = Lanes(self.tables.lexicon(key[0]))
+        return self._lanes[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,26 +12,44 @@ from guard.errors import InputError, TargetError, TargetExists, TargetNotFound
 from guard.types import ForgetTarget
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in a store since a revision.
+
+    Attributes:
+        revision: the store's, with everything up to it; later changes may be there in part.
+        put: targets that were registered or replaced, in the order of their registration.
+        ids: all targets that are there: those of ``put`` and the unchanged ones.
+    """
+
+    revision: int
+    put: tuple[ForgetTarget, ...]
+    ids: frozenset[str]
+
+
 class TargetStore(Protocol):
-    """Keeps targets in the order of their registration."""
+    """Keeps targets in the order of their registration. A revision is a number that grows by 1 a change."""
 
-    def add(self, *targets: ForgetTarget) -> None:
-        """Registers targets, all or none. Raises TargetExists naming the first id that is taken."""
+    def add(self, *targets: ForgetTarget) -> int:
+        """Registers targets, all or none; the revision. Raises TargetExists naming the first id taken."""
 
-    def replace(self, target: ForgetTarget) -> None:
-        """Puts a target in place of the one with its id. Raises TargetNotFound."""
+    def replace(self, target: ForgetTarget) -> int:
+        """Puts a target in place of the one with its id; the revision. Raises TargetNotFound."""
 
     def get(self, target_id: str) -> ForgetTarget:
         """The target with this id. Raises TargetNotFound."""
 
-    def remove(self, target_id: str) -> None:
-        """Forgets the target itself. Raises TargetNotFound."""
+    def remove(self, target_id: str) -> int:
+        """Forgets the target itself; the revision. Raises TargetNotFound."""
 
     def list(self) -> tuple[ForgetTarget, ...]:
         """All targets."""
 
     def revision(self) -> int:
-        """A number that grows with every change."""
+        """The revision of the last change."""
+
+    def changes(self, since: int) -> Changes:
+        """What changed after the revision ``since``."""
 
 
 class MemoryTargetStore:
@@ -38,24 +57,23 @@ class MemoryTargetStore:
 
     def __init__(self, targets: Iterable[ForgetTarget] = ()) -> None:
         self._targets: dict[str, ForgetTarget] = {}
+        self._written: dict[str, int] = {}
         self._revision = 0
         self.add(*targets)
 
-    def add(self, *targets: ForgetTarget) -> None:
+    def add(self, *targets: ForgetTarget) -> int:
         """See TargetStore."""
         taken = set(self._targets)
         for target in targets:
             if target.id in taken:
                 raise TargetExists(f"target {target.id!r} exists; remove it first or replace it")
             taken.add(target.id)
-        self._targets.update((target.id, target) for target in targets)
-        self._revision += 1
+        return self._put(*targets)
 
-    def replace(self, target: ForgetTarget) -> None:
+    def replace(self, target: ForgetTarget) -> int:
         """See TargetStore."""
         self.get(target.id)
-        self._targets[target.id] = target
-        self._revision += 1
+        return self._put(target)
 
     def get(self, target_id: str) -> ForgetTarget:
         """See TargetStore."""
@@ -64,11 +82,11 @@ class MemoryTargetStore:
         except KeyError:
             raise TargetNotFound(f"no target has the id {target_id!r}") from None
 
-    def remove(self, target_id: str) -> None:
+    def remove(self, target_id: str) -> int:
         """See TargetStore."""
         self.get(target_id)
-        del self._targets[target_id]
-        self._revision += 1
+        del self._targets[target_id], self._written[target_id]
+        return self._put()
 
     def list(self) -> tuple[ForgetTarget, ...]:
         """See TargetStore."""
@@ -76,6 +94,18 @@ class MemoryTargetStore:
 
     def revision(self) -> int:
         """See TargetStore."""
+        return self._revision
+
+    def changes(self, since: int) -> Changes:
+        """See TargetStore."""
+        put = tuple(t for t in self._targets.values() if self._written[t.id] > since)
+        return Changes(self._revision, put, frozenset(self._targets))
+
+    def _put(self, *targets: ForgetTarget) -> int:
+        self._revision += 1
+        for target in targets:
+            self._targets[target.id] = target
+            self._written[target.id] = self._revision
         return self._revision
 
 

@@ -7,9 +7,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from guard.errors import TargetError
+from guard.normalize import PHRASES, Fold, Folding
 
 
 class Action(StrEnum):
@@ -35,6 +45,68 @@ class Action(StrEnum):
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 TargetId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+
+
+class Boundary(StrEnum):
+    """Where in a text a phrase counts."""
+
+    NONE = "none"  # anywhere, also inside words
+    LEFT = "left"  # where a word starts, whatever follows
+    BOTH = "both"  # where a word starts, if one ends at the phrase's end
+
+
+Encoding = Literal["base64", "hex", "rot13", "reversed", "spaced", "initials"]
+
+
+class Soft(BaseModel):
+    """Penalties for words that mean what a phrase means (GUARD, arXiv 2505.13312, its soft match).
+
+    Cosines are the sentence encoder's. A floor of -1 is the published form to the letter, which rewards words
+    of negative cosine. With 20 names, a floor of 0.25 lowers 79 % of a multilingual vocabulary's words, one
+    of 0.4 lowers 20 %.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delta: float = Field(default=0.5, gt=0, le=1)  # cosine from which a word is forbidden
+    weight: float = Field(default=1.0, ge=0, le=100)  # below delta, the logit falls by weight x cosine
+    floor: float = Field(default=0.4, ge=-1, le=1)  # below it the logit stays as it is; at most delta
+
+    @model_validator(mode="after")
+    def _floor_below_delta(self) -> Self:
+        if self.floor > self.delta:
+            raise ValueError(f"floor {self.floor} is above delta {self.delta}; set it to delta or less")
+        return self
+
+
+class Matching(BaseModel):
+    """How a target's phrases are compared with a response."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fold: tuple[Fold, ...] = tuple(sorted(PHRASES))
+    boundary: Boundary = Boundary.LEFT
+    beta: float = Field(default=1.0, gt=0, le=1)  # share of a phrase from which it is forbidden
+    encodings: tuple[Encoding, ...] = ()
+    soft: Soft | None = None
+
+    @field_validator("fold", "encodings")
+    @classmethod
+    def _in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(names)))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if Fold.SPACING in self.fold and self.boundary is not Boundary.NONE:
+            raise ValueError("with the folding 'spacing' words have no boundaries; set boundary to 'none'")
+        if self.beta < 1 and self.boundary is Boundary.BOTH:
+            raise ValueError("a beta below 1 forbids a phrase before its end; set boundary to 'left'")
+        return self
+
+    @property
+    def folding(self) -> Folding:
+        """The differences that do not count."""
+        return frozenset(self.fold)
 
 
 class Example(BaseModel):
@@ -63,6 +135,7 @@ class ForgetTarget(BaseModel):
     neighbors: tuple[Example, ...] = ()
     action: Literal["observe", "rewrite", "restrict", "steer", "refuse"] = "refuse"
     always_on: bool = False
+    matching: Matching = Matching()
     reason: str | None = None
     owner: str | None = None
     expires_at: AwareDatetime | None = None
@@ -106,10 +179,19 @@ def describe(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "target"
         if item["type"] == "extra_forbidden":
-            known = ", ".join(ForgetTarget.model_fields)
+            owner: dict[str | int, type[BaseModel]] = {
+                "matching": Matching,
+                "soft": Soft,
+                "examples": Example,
+                "neighbors": Example,
+            }
+            places = [part for part in item["loc"][:-1] if part in owner]
+            known = ", ".join(owner[places[-1]].model_fields if places else ForgetTarget.model_fields)
             parts.append(f"unknown field {field!r}; known fields are {known}")
         elif item["type"] == "literal_error" and isinstance(item["input"], str):
             parts.append(f"field {field!r} is {item['input'][:40]!r}; use {item['ctx']['expected']}")
+        elif isinstance(item["input"], int | float):
+            parts.append(f"field {field!r} is {item['input']}: {item['msg']}")
         else:
             parts.append(f"field {field!r}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts)

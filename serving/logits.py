@@ -9,12 +9,11 @@ rejected drafts need no case of their own.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from vllm.sampling_params import SamplingParams
 from vllm.tokenizers import cached_tokenizer_from_config
@@ -23,14 +22,17 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as V1Processor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcRequestState
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Processor
 
-from guard.automaton import START, Automaton
 from guard.errors import SnapshotError, VocabularyError
-from guard.restriction import Enforcer, Row, TokenFilter
+from guard.layout import History, Layout
+from guard.restriction import Enforcer, Row
 from guard.snapshot import load_snapshot
+from guard.tables import Tables
 from guard.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+
+    from guard.device import DeviceEnforcer
 
 CONFIG = "lethe"
 TARGETS = "lethe_targets"
@@ -92,10 +94,15 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
                 "the guard needs the model's tokenizer; start without --skip-tokenizer-init"
             )
         vocabulary = Vocabulary.from_tokenizer(cached_tokenizer_from_config(model), model.get_vocab_size())
-        self.enforcer = Enforcer(vocabulary, load_snapshot(self.wiring.snapshot))
-        self._rows: dict[int, Row] = {}
-        self._slots: dict[int, _Slot] = {}
-        self._state = rest[0] if isinstance(rest[0], LogitsProcRequestState) else None
+        self.tables = Tables(vocabulary, load_snapshot(self.wiring.snapshot))
+        self._host = Enforcer(self.tables)
+        self._device: DeviceEnforcer | None = None
+        if isinstance(rest[0], LogitsProcRequestState):
+            # Imported here: under V1 there need not be a Triton.
+            from guard.device import DeviceEnforcer
+
+            self._state = rest[0]
+            self._device = DeviceEnforcer(self.tables, self._state.device, self._state.max_num_reqs)
         live.add(self)
 
     # V1
@@ -108,23 +115,20 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         """Follows the rows. Every added or moved row overwrites whatever its place held."""
         if batch_update is None:
             return
-        rows = self._rows
         for index in batch_update.removed:
-            rows.pop(index, None)
+            self._host.close(index)
         for index, params, prompt_ids, outputs in batch_update.added:
-            rows[index] = self._open(params, prompt_ids or (), outputs)
+            self._host.open(index, Row(prompt_ids or (), *self._order(params), outputs))
         for source, target, direction in batch_update.moved:
-            moved, displaced = rows.pop(source, None), rows.pop(target, None)
-            if moved is not None:
-                rows[target] = moved
-            if displaced is not None and direction is MoveDirectionality.SWAP:
-                rows[source] = displaced
+            self._host.move(source, target, swap=direction is MoveDirectionality.SWAP)
 
     # V2
 
     def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
         """Takes over a slot. Always True: a later snapshot may restrict a request that is free now."""
-        self._slots[req_idx] = _Slot(sampling_params)
+        assert self._device is not None
+        prompt = int(self._state.prompt_len.np[req_idx])
+        self._device.open(req_idx, *self._order(sampling_params), prompt)
         return True
 
     # both
@@ -136,18 +140,14 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
             logits: [rows, V]; ``ctx`` is V2's account of them.
             ctx: None under V1.
         """
-        version = self.enforcer.snapshot.version
-        rows = self._rows if ctx is None else self._drafted(ctx)
-        watched = {i: row for i, row in rows.items() if row.filters or row.version != version}
-        if watched:
-            self.enforcer.step(logits, watched)
+        if ctx is None:
+            self._host.step(logits)
+            return logits
+        assert self._device is not None
+        layout = Layout(ctx.expanded_idx_mapping, ctx.expanded_local_pos, ctx.pos, ctx.input_ids)
+        history = History(self._state.all_token_ids.gpu, self._state.prompt_len.gpu)
+        self._device.step(logits, ctx.idx_mapping_np.tolist(), layout, history)
         return logits
-
-    def _open(self, params: SamplingParams, prompt_ids: Sequence[int], outputs: Sequence[int]) -> Row:
-        target_ids, probe = self._order(params)
-        if probe is None:
-            return self.enforcer.open(prompt_ids, target_ids, outputs)
-        return _probe_row(probe, self.enforcer, outputs)
 
     def _order(self, params: SamplingParams) -> tuple[tuple[str, ...] | None, int | None]:
         """The targets to enforce on a request, None for all, and the token the self-check bans."""
@@ -155,54 +155,3 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         if not extra or TARGETS not in extra:
             return None, None
         return tuple(extra[TARGETS]), extra.get(PROBE)
-
-    def _drafted(self, ctx: LogitsContext) -> dict[int, Row]:
-        """The rows of a V2 batch that are watched, each as if its drafts so far were accepted."""
-        # Decided on the host: reading the device's tensors waits for it, so batches without strings do not.
-        watched = {slot for slot in ctx.idx_mapping_np.tolist() if self._watches(self._slots[slot])}
-        if not watched:
-            return {}
-        slots, offsets = ctx.expanded_idx_mapping.tolist(), ctx.expanded_local_pos.tolist()
-        positions, inputs = ctx.pos.tolist(), ctx.input_ids.tolist()
-        rows = {}
-        for index, (slot, offset) in enumerate(zip(slots, offsets, strict=True)):
-            if slot in watched:
-                # Drafts are in no history yet; the row of draft k is fed drafts 1..k of the same request.
-                row = self._committed(slot, positions[index] - offset + 1)
-                rows[index] = row.ahead(inputs[index - offset + 1 : index + 1])
-        return rows
-
-    def _watches(self, slot: _Slot) -> bool:
-        if slot.row is not None and slot.row.filters:
-            return True
-        target_ids, probe = self._order(slot.params)
-        return probe is not None or bool(self.enforcer.snapshot.automata(target_ids))
-
-    def _committed(self, index: int, length: int) -> Row:
-        """The row of a slot with its history brought up to ``length`` tokens, prompt included."""
-        assert self._state is not None
-        slot, tokens = self._slots[index], self._state.all_token_ids.gpu[index]
-        prompt_length = int(self._state.prompt_len.np[index])
-        if slot.row is None:
-            slot.row = self._open(slot.params, tokens[:prompt_length].tolist(), slot.outputs)
-        known = prompt_length + len(slot.outputs)
-        if length > known:
-            slot.outputs.extend(tokens[known:length].tolist())
-        return slot.row
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A request under V2; its row is opened when it is first watched, because that reads the device."""
-
-    params: SamplingParams
-    outputs: list[int] = field(default_factory=list)
-    row: Row | None = None
-
-
-def _probe_row(token_id: int, enforcer: Enforcer, outputs: Sequence[int]) -> Row:
-    """A row on which one token is forbidden at the first step, by the same path as any other ban."""
-    nothing = Automaton.build(())
-    bans = {START: np.array([token_id], dtype=np.int64)}
-    probe = TokenFilter(nothing, enforcer.vocabulary, bans)
-    return Row((), (), outputs, (probe,), (START,), version=enforcer.snapshot.version)

@@ -9,12 +9,13 @@ with other names in it, and the target's neighbors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rapidfuzz.fuzz import partial_ratio
 
+from guard.detectors.examples import Examples, nearest
+from guard.detectors.layers import Layers
 from guard.encoder import Encoder, Vectors
 from guard.normalize import fold
 from guard.phrases import extract
@@ -66,42 +67,64 @@ class _Subject:
         return any(partial_ratio(name, folded, score_cutoff=cutoff) > 0 for name, cutoff in cutoffs)
 
 
+@dataclass(frozen=True)
+class _Knowledge:
+    """What there is to compare texts with."""
+
+    subjects: Mapping[str, _Subject]
+    examples: Layers[Examples]
+
+
 class SemanticDetector:
-    """Nearest examples in a faiss index, judged against the contrasts of their target."""
+    """Nearest examples of all targets, judged against the contrasts of their target."""
 
     name = "semantic"
 
     def __init__(
-        self, targets: Sequence[ForgetTarget], encoder: Encoder, config: SemanticConfig | None = None
+        self,
+        targets: Sequence[ForgetTarget],
+        encoder: Encoder,
+        config: SemanticConfig | None = None,
+        known: _Knowledge | None = None,
     ) -> None:
-        """Encodes examples and contrasts; what the encoder remembers costs nothing."""
+        """Encodes examples and contrasts, unless ``known`` holds them."""
         self._config = config or SemanticConfig()
         self._encoder = encoder
-        self._owners = [target.id for target in targets for _ in positives(target)]
-        self._index = self._build([text for target in targets for text in positives(target)])
-        self._subjects = dict(zip((t.id for t in targets), self._subjects_of(targets), strict=True))
+        self._known = known or _Knowledge(*_read(targets, encoder))
 
     def scan(self, texts: Sequence[str]) -> list[list[Match]]:
         """See Detector."""
-        if self._index is None:
-            return [[] for _ in texts]
+        found: list[list[Match]] = [[] for _ in texts]
+        if not any(part.owners for part, _ in self._known.examples.parts):
+            return found
         pieces = [
             (row, span) for row, text in enumerate(texts) for span in windows(text, self._config.window)
         ]
-        found: list[list[Match]] = [[] for _ in texts]
         if not pieces:
             return found
         parts = [texts[row][start:end] for row, (start, end) in pieces]
         vectors = self._encoder.encode(parts)
-        similarities, neighbors = self._index.search(vectors, min(self._config.candidates, len(self._owners)))
-        for (row, span), part, vector, near, ids in zip(
-            pieces, parts, vectors, similarities, neighbors, strict=True
-        ):
+        candidates = nearest(self._known.examples, vectors, self._config.candidates)
+        for (row, span), part, vector, near in zip(pieces, parts, vectors, candidates, strict=True):
             scores: dict[str, float] = {}
-            for score, index in zip(near.tolist(), ids.tolist(), strict=True):
-                scores.setdefault(self._owners[index], score)  # the first is the nearest
+            for score, target_id in near:
+                scores.setdefault(target_id, score)  # the first is the nearest
             found[row].extend(self._judge(fold(part).text, vector, span, scores))
         return found
+
+    def changed(self, put: Sequence[ForgetTarget], gone: Collection[str]) -> SemanticDetector:
+        """See Detector."""
+        subjects, examples = _read(put, self._encoder)
+        kept = {i: subject for i, subject in self._known.subjects.items() if i not in gone}
+        layers = self._known.examples.changed(examples.base, subjects.keys(), gone)
+        return self._with(_Knowledge({**kept, **subjects}, layers))
+
+    def compacted(self) -> SemanticDetector:
+        """See Detector."""
+        return self._with(_Knowledge(self._known.subjects, self._known.examples.compacted()))
+
+    def _with(self, known: _Knowledge) -> SemanticDetector:
+        return SemanticDetector((), self._encoder, self._config, known)
 
     def _judge(
         self, folded: str, vector: Vectors, span: tuple[int, int], scores: dict[str, float]
@@ -110,7 +133,7 @@ class SemanticDetector:
         for target_id, score in scores.items():
             if score < config.mentioned:
                 continue
-            subject = self._subjects[target_id]
+            subject = self._known.subjects[target_id]
             threshold = config.mentioned
             if not subject.named(folded, config.spelling):
                 floor = config.mentioned if any(t in folded for t in subject.terms) else config.unmentioned
@@ -119,29 +142,24 @@ class SemanticDetector:
             if score >= threshold:
                 yield Match(target_id, self.name, round(score, 6), round(threshold, 6), span)
 
-    def _subjects_of(self, targets: Sequence[ForgetTarget]) -> Iterator[_Subject]:
-        groups = [contrasts(target) for target in targets]
-        vectors = self._encoder.encode([text for group in groups for text in group])
-        start = 0
-        for target, group in zip(targets, groups, strict=True):
-            terms = dict.fromkeys(term for example in target.examples for term in extract(example.prompt))
-            yield _Subject(
-                names=tuple(fold(name).text for name in target.names),
-                # One capitalised word (a nationality, a city) says too little about who is meant.
-                terms=tuple(fold(term).text for term in terms if " " in term),
-                contrasts=vectors[start : start + len(group)],
-            )
-            start += len(group)
 
-    def _build(self, texts: list[str]) -> Any:
-        if not texts:
-            return None
-        import faiss
-
-        vectors = self._encoder.encode(texts)
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        return index
+def _read(targets: Sequence[ForgetTarget], encoder: Encoder) -> tuple[dict[str, _Subject], Layers[Examples]]:
+    """What targets are compared by, with one call of the encoder: a live change waits for it."""
+    own, others = [positives(target) for target in targets], [contrasts(target) for target in targets]
+    vectors = encoder.encode([text for group in (*own, *others) for text in group])
+    owners = [target.id for target, group in zip(targets, own, strict=True) for _ in group]
+    # A copy, so that the subjects do not keep the examples' vectors, which the index holds.
+    rest, subjects, start = vectors[len(owners) :].copy(), {}, 0
+    for target, group in zip(targets, others, strict=True):
+        terms = dict.fromkeys(term for example in target.examples for term in extract(example.prompt))
+        subjects[target.id] = _Subject(
+            names=tuple(fold(name).text for name in target.names),
+            # One capitalised word (a nationality, a city) says too little about who is meant.
+            terms=tuple(fold(term).text for term in terms if " " in term),
+            contrasts=rest[start : start + len(group)],
+        )
+        start += len(group)
+    return subjects, Layers(Examples(owners, vectors[: len(owners)]))
 
 
 def positives(target: ForgetTarget) -> list[str]:

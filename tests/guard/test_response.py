@@ -1,10 +1,12 @@
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard.automaton import Automaton
+from guard.automaton import Automaton, Rule
 from guard.response import ResponseFilter
+from guard.types import Boundary
+from tests.guard.test_automaton import LETTERS
 
 PHRASES = ["Mira Solen", "12 May", "é b"]
 AUTOMATON = Automaton.build(PHRASES)
@@ -34,7 +36,7 @@ def test_chunking_never_changes_what_is_released(text, cuts):
 def test_released_text_is_a_prefix_without_any_phrase(text, cuts):
     released, response_filter = run(chunked(text, cuts))
     assert text.startswith(released)
-    assert AUTOMATON.first_accept(released.encode()) is None
+    assert not AUTOMATON.found_in(released)
     assert (released == text) or response_filter.tripped
 
 
@@ -78,3 +80,38 @@ def test_two_automata_hold_back_the_longer_match():
 
 def test_without_automata_text_passes_untouched():
     assert run(["Mira Solen"], ())[0] == "Mira Solen"
+
+
+def test_invisible_and_repeated_separators_inside_a_match_are_held_with_it():
+    response_filter = ResponseFilter((AUTOMATON,))
+    assert response_filter.feed("I met Mi\u200bra  - S") == "I met "
+    assert response_filter.held == len("Mi\u200bra  - S")
+    assert response_filter.feed("ky") == "Mi\u200bra  - Sky"
+
+
+def test_word_that_a_phrase_only_begins_is_released_once_it_goes_on():
+    both = Automaton.build(["Ann"], Rule(boundary=Boundary.BOTH))
+    assert run(["to Ann", "iversary"], (both,))[0] == "to Anniversary"
+    released, response_filter = run(["to Ann", ". Bye"], (both,))
+    assert (released, response_filter.tripped) == ("to ", True)
+
+
+def test_end_of_the_response_closes_a_word():
+    both = Automaton.build(["Ann"], Rule(boundary=Boundary.BOTH))
+    released, response_filter = run(["to Ann"], (both,))
+    assert (released, response_filter.tripped) == ("to ", True)
+
+
+@given(st.lists(LETTERS, max_size=14).map("".join), st.lists(st.integers(0, 60), max_size=5))
+@settings(deadline=None)
+def test_disguises_are_released_alike_however_they_are_cut(text, cuts):
+    automata = (
+        Automaton.build(["ab a", "éß"]),
+        Automaton.build(["b", "東a"], Rule(boundary=Boundary.BOTH)),
+    )
+    whole, first = run([text], automata)
+    pieces, second = run(chunked(text, cuts), automata)
+    assert whole == pieces
+    assert first.tripped == second.tripped
+    assert text.startswith(whole)
+    assert not any(automaton.found_in(whole) for automaton in automata)

@@ -1,183 +1,234 @@
 import random
 
-import numpy as np
 import pytest
 import torch
 
 from guard import ForgetTarget
-from guard.automaton import START, Automaton
-from guard.restriction import Enforcer, TokenFilter
+from guard.automaton import START
+from guard.restriction import Enforcer, Row
 from guard.snapshot import compile_snapshot
+from guard.tables import Tables
 from guard.vocabulary import Vocabulary
 from tests.guard.small_tokenizers import FAMILIES, byte_level
 
 PHRASES = ["Mira Solen", "Quillon", "12 May"]
+ALL = [["Quillon"], ["Mira Solen"]]
 
 
-def target(target_id, phrases, always_on=False, action="restrict"):
-    return ForgetTarget.parse({"id": target_id, "phrases": phrases, "always_on": always_on, "action": action})
+def target(target_id, phrases, always_on=False, action="restrict", **more):
+    return ForgetTarget.parse(
+        {"id": target_id, "phrases": phrases, "always_on": always_on, "action": action} | more
+    )
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def vocabulary(request):
-    return Vocabulary.from_tokenizer(FAMILIES[request.param]())
+@pytest.fixture(scope="module")
+def tokenizer():
+    return byte_level()
 
 
 @pytest.fixture
-def enforcer():
-    tokenizer = byte_level()
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
-    made = Enforcer(
-        vocabulary, compile_snapshot([target("all", ["Quillon"], True), target("mira", ["Mira Solen"])])
-    )
-    return made, tokenizer
+def enforcer(tokenizer):
+    targets = [target("all", ["Quillon"], True), target("mira", ["Mira Solen"])]
+    return Enforcer(Tables(Vocabulary.from_tokenizer(tokenizer), compile_snapshot(targets)))
 
 
-def banned_after(enforcer, row):
-    logits = torch.zeros(1, enforcer.vocabulary.size)
-    enforcer.step(logits, {0: row})
-    return set(torch.nonzero(torch.isneginf(logits[0])).flatten().tolist())
+def row(prompt=(), targets=(), outputs=()):
+    return Row(prompt, targets, None, list(outputs))
 
 
-def test_bans_of_every_state_equal_the_naive_scan(vocabulary):
-    automaton = Automaton.build(PHRASES)
-    token_filter = TokenFilter(automaton, vocabulary)
-    for state in range(automaton.states):
-        naive = {
-            i for i, token in enumerate(vocabulary.tokens) if automaton.first_accept(token, state) is not None
-        }
-        assert set(token_filter.bans(state).tolist()) == naive
+def logits_after(enforcer, *rows, fill=0.0):
+    for index, one in enumerate(rows):
+        enforcer.open(index, one)
+    logits = torch.full((len(rows), enforcer.tables.vocabulary.size), fill)
+    enforcer.step(logits)
+    return logits
 
 
-def test_no_random_walk_past_the_bans_spells_a_phrase(vocabulary):
+def banned(enforcer, one):
+    (line,) = logits_after(enforcer, one)
+    return set(torch.nonzero(torch.isneginf(line)).flatten().tolist())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_random_walk_past_the_bans_spells_a_phrase(family):
     """Any tokenisation: tokens are drawn among those that could spell the phrase, minus the bans."""
-    automaton = Automaton.build(PHRASES)
-    token_filter = TokenFilter(automaton, vocabulary)
+    vocabulary = Vocabulary.from_tokenizer(FAMILIES[family]())
+    made = Enforcer(Tables(vocabulary, compile_snapshot([target("p", PHRASES, True)])))
+    (automaton,) = made.tables.snapshot.always
     draw = random.Random(5)
     likely = [i for i, t in enumerate(vocabulary.tokens) if t and t.lower() in b" mira solen quillon 12 may"]
     blocked = 0
-    for _ in range(1500):
-        state, text = START, b""
+    for _ in range(300):
+        outputs: list[int] = []
+        made.open(0, Row((), (), None, outputs))
         for _ in range(12):
-            banned = set(token_filter.bans(state).tolist())
+            logits = torch.zeros(1, vocabulary.size)
+            made.step(logits)
+            text = b"".join(vocabulary.tokens[i] for i in outputs)
             wanted = [
                 i for i in likely if b"mira solen".startswith((text + vocabulary.tokens[i]).lower().strip())
             ]
             options = wanted if wanted and draw.random() < 0.9 else likely
-            allowed = [i for i in options if i not in banned]
+            allowed = [i for i in options if logits[0, i] == 0]
             blocked += len(options) - len(allowed)
             if not allowed:
                 break
-            token_id = draw.choice(allowed)
-            text += vocabulary.tokens[token_id]
-            state = token_filter.advance(state, token_id)
-        assert automaton.first_accept(text) is None, text
-    assert blocked > 100
+            outputs.append(draw.choice(allowed))
+        assert not automaton.found_in(b"".join(vocabulary.tokens[i] for i in outputs))
+    assert blocked > 5
 
 
-def test_routed_targets_come_on_top_of_the_always_on_ones(enforcer):
-    made, tokenizer = enforcer
+def test_routed_targets_come_on_top_of_the_always_on_ones(enforcer, tokenizer):
     quillon = tokenizer.encode("Quillon", add_special_tokens=False)
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
-    assert quillon[-1] in banned_after(made, made.open([], (), quillon[:-1]))
-    assert mira[-1] not in banned_after(made, made.open([], (), mira[:-1]))
-    assert mira[-1] in banned_after(made, made.open([], ("mira",), mira[:-1]))
-    assert mira[-1] in banned_after(made, made.open([], None, mira[:-1]))
+    assert quillon[-1] in banned(enforcer, row(outputs=quillon[:-1]))
+    assert mira[-1] not in banned(enforcer, row(outputs=mira[:-1]))
+    assert mira[-1] in banned(enforcer, row(targets=("mira",), outputs=mira[:-1]))
+    assert mira[-1] in banned(enforcer, row(targets=None, outputs=mira[:-1]))
+    assert banned(enforcer, row(targets=("removed-since",), outputs=mira[:-1])) == banned(
+        enforcer, row(outputs=mira[:-1])
+    )
 
 
-def test_prompt_cut_at_every_token_keeps_the_phrase_closed(enforcer):
-    made, tokenizer = enforcer
-    ids = tokenizer.encode("I know Mira Solen", add_special_tokens=False)
+def test_prompt_cut_at_every_byte_keeps_the_phrase_closed(enforcer):
+    """Byte tokens, so that the response may start in the middle of any character or letter."""
+    vocabulary = enforcer.tables.vocabulary
+    single = {token: i for i, token in enumerate(vocabulary.tokens) if len(token) == 1}
+    ids = [single[bytes([byte])] for byte in "I know Míra\u200b Solen".encode()]
     for cut in range(len(ids)):
-        row = made.open(ids[:cut], ("mira",), [])
-        outputs = ids[cut:]
-        for position, token_id in enumerate(outputs):
-            row.outputs = outputs[:position]
-            if token_id in banned_after(made, row):
+        for position in range(cut, len(ids)):
+            if ids[position] in banned(enforcer, row(ids[:cut], ("mira",), ids[cut:position])):
                 break
         else:
             pytest.fail(f"cut {cut} let the phrase through")
+        assert position == len(ids) - 1
 
 
-def test_another_message_does_not_start_a_phrase(enforcer):
-    made, tokenizer = enforcer
+def test_tail_of_the_prompt_is_found_behind_any_number_of_invisible_tokens(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    gap = tokenizer.encode("\u200b" * 500, add_special_tokens=False)
+    assert mira[-1] in banned(enforcer, row([*mira[:-1], *gap], ("mira",)))
+
+
+def test_another_message_does_not_start_a_phrase(enforcer, tokenizer):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
     prompt = [*mira[:-1], tokenizer.convert_tokens_to_ids("<user>")]
-    assert mira[-1] not in banned_after(made, made.open(prompt, ("mira",), []))
+    assert mira[-1] not in banned(enforcer, row(prompt, ("mira",)))
 
 
-def test_special_tokens_in_the_output_do_not_hide_a_phrase(enforcer):
-    made, tokenizer = enforcer
+def test_special_tokens_in_the_output_do_not_hide_a_phrase(enforcer, tokenizer):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
     user = tokenizer.convert_tokens_to_ids("<user>")
-    assert mira[-1] in banned_after(made, made.open([], ("mira",), [user, *mira[:-1], user]))
+    assert mira[-1] in banned(enforcer, row(targets=("mira",), outputs=[user, *mira[:-1], user]))
 
 
-def test_resumed_row_equals_one_that_was_stepped_all_along(enforcer):
-    made, tokenizer = enforcer
+def test_resumed_row_equals_one_that_was_stepped_all_along(enforcer, tokenizer):
     outputs: list[int] = []
-    stepped = made.open([1, 2], ("mira",), outputs)
+    enforcer.open(0, Row([1, 2], ("mira",), None, outputs))
     for token_id in tokenizer.encode("In Quill she met Mira Sol", add_special_tokens=False):
         outputs.append(token_id)
-        assert banned_after(made, stepped) == banned_after(made, made.open([1, 2], ("mira",), list(outputs)))
+        enforcer.open(1, row([1, 2], ("mira",), outputs))
+        logits = torch.zeros(2, enforcer.tables.vocabulary.size)
+        enforcer.step(logits)
+        assert torch.equal(logits[0], logits[1])
 
 
-def test_ahead_leaves_the_row_itself_alone(enforcer):
-    made, tokenizer = enforcer
+@pytest.mark.parametrize("swap", [False, True])
+def test_rows_keep_their_state_when_they_move(enforcer, tokenizer, swap):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
-    row = made.open([], ("mira",), mira[:1])
-    drafted = row.ahead(mira[1:-1])
-    assert mira[-1] in banned_after(made, drafted)
-    assert list(row.outputs) == mira[:1]
-    assert mira[-1] in banned_after(made, row.ahead(mira[1:-1]))
+    first = logits_after(enforcer, row(targets=("mira",), outputs=mira[:-1]), row(outputs=mira[:-1]))
+    enforcer.move(0, 1, swap=swap)
+    again = torch.zeros_like(first)
+    enforcer.step(again)
+    assert torch.equal(again[1], first[0])
+    assert torch.equal(again[0], first[1] if swap else torch.zeros_like(first[1]))
 
 
-def test_install_rebases_rows_in_flight_and_removal_restores_the_logits(enforcer):
-    made, tokenizer = enforcer
+def test_a_swap_at_every_step_changes_nothing(enforcer, tokenizer):
+    """A live change between any two tokens: the row follows, and back again."""
+    base, other = enforcer.tables.snapshot, compile_snapshot([target("mira", ["Mira S"])])
+    ids = tokenizer.encode("about Mira Solen", add_special_tokens=False)
+    for step in range(len(ids)):
+        outputs = list(ids[:step])
+        enforcer.open(0, Row((), ("mira",), None, outputs))
+        logits = torch.zeros(1, enforcer.tables.vocabulary.size)
+        enforcer.step(logits)
+        enforcer.tables.install(other)
+        enforcer.step(torch.zeros_like(logits))
+        enforcer.tables.install(base)
+        again = torch.zeros_like(logits)
+        enforcer.step(again)
+        assert torch.equal(again, logits)
+
+
+def test_install_reaches_rows_in_flight_and_removal_restores_the_logits(enforcer, tokenizer):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
-    row = made.open([], ("mira",), mira[:-1])
-    assert mira[-1] in banned_after(made, row)
-    made.install(compile_snapshot([]))
-    assert banned_after(made, row) == set()
-    made.install(compile_snapshot([target("mira", ["Mira S"])]))
-    assert banned_after(made, row) != set()
-
-
-def test_untouched_row_is_bit_identical(enforcer):
-    made, tokenizer = enforcer
-    logits = torch.randn(2, made.vocabulary.size)
+    assert mira[-1] in banned(enforcer, row(targets=("mira",), outputs=mira[:-1]))
+    enforcer.tables.install(compile_snapshot([]))
+    logits = torch.randn(1, enforcer.tables.vocabulary.size)
     before = logits.clone()
-    made.step(logits, {0: made.open([], (), tokenizer.encode("ordinary", add_special_tokens=False))})
-    banned = torch.isneginf(logits[0])
-    assert torch.equal(logits[0][~banned], before[0][~banned])
+    enforcer.step(logits)
+    assert torch.equal(logits, before)
+
+
+def test_untouched_row_is_bit_identical(enforcer, tokenizer):
+    enforcer.open(0, row(outputs=tokenizer.encode("ordinary", add_special_tokens=False)))
+    logits = torch.randn(2, enforcer.tables.vocabulary.size)
+    before = logits.clone()
+    enforcer.step(logits)
+    kept = ~torch.isneginf(logits[0])
+    assert torch.equal(logits[0][kept], before[0][kept])
     assert torch.equal(logits[1], before[1])
 
 
-def test_row_without_any_allowed_token_ends(enforcer):
-    made, tokenizer = enforcer
+def test_row_without_any_allowed_token_ends(enforcer, tokenizer):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
-    logits = torch.full((1, made.vocabulary.size), -torch.inf)
+    enforcer.open(0, row(targets=("mira",), outputs=mira[:-1]))
+    logits = torch.full((1, enforcer.tables.vocabulary.size), -torch.inf)
     logits[0, mira[-1]] = 3.0  # a grammar that admits nothing but the secret
-    made.step(logits, {0: made.open([], ("mira",), mira[:-1])})
-    assert torch.nonzero(logits[0] > -torch.inf).flatten().tolist() == list(made.vocabulary.eos)
+    enforcer.step(logits)
+    assert torch.nonzero(logits[0] > -torch.inf).flatten().tolist() == list(enforcer.tables.vocabulary.eos)
 
 
 def test_placeholder_in_the_history_ends_the_row(enforcer):
-    made, _ = enforcer
-    logits = torch.zeros(1, made.vocabulary.size)
-    made.step(logits, {0: made.open([], ("mira",), [5, -1])})
-    assert torch.nonzero(logits[0] > -torch.inf).flatten().tolist() == list(made.vocabulary.eos)
+    logits = logits_after(enforcer, row(targets=("mira",), outputs=[5, -1]))
+    assert torch.nonzero(logits[0] > -torch.inf).flatten().tolist() == list(enforcer.tables.vocabulary.eos)
 
 
 def test_observed_targets_forbid_nothing():
     vocabulary = Vocabulary.from_tokenizer(byte_level())
-    made = Enforcer(vocabulary, compile_snapshot([target("seen", ["Quillon"], True, "observe")]))
-    assert made.open([], ("seen",), []).filters == ()
-    assert made.open([], None, []).filters == ()
+    tables = Tables(vocabulary, compile_snapshot([target("seen", ["Quillon"], True, "observe")]))
+    assert tables.of(("seen",), None) == []
+    assert tables.of(None, None) == []
 
 
-def test_bans_are_ids_of_the_vocabulary(vocabulary):
-    bans = TokenFilter(Automaton.build(PHRASES), vocabulary).bans(START)
-    assert bans.dtype == np.int64
-    assert bans.min() >= 0
-    assert bans.max() < vocabulary.size
+def test_more_bans_than_the_buffer_holds_are_all_applied():
+    tokens = (b"", *(f"x{i}".encode() for i in range(5000)))
+    vocabulary = Vocabulary(tokens, frozenset({0}), (0,))
+    made = Enforcer(Tables(vocabulary, compile_snapshot([target("x", ["x"], True)])))
+    assert banned(made, row()) == set(range(1, 5001))
+
+
+def test_soft_words_lower_logits_and_forbid_from_delta_on(tokenizer):
+    soft = target("s", ["nothing else"], True, matching={"soft": {"delta": 0.5}})
+    words = {"orchard": 0.3, "quillon": float("inf")}
+    snapshot = compile_snapshot([soft], lambda _: words)
+    made = Enforcer(Tables(Vocabulary.from_tokenizer(tokenizer), snapshot))
+    orchard = tokenizer.encode(" orchard", add_special_tokens=False)
+    quillon = tokenizer.encode("Quillon", add_special_tokens=False)
+    lowered = logits_after(made, row(outputs=orchard[:-1]), row(outputs=quillon[:-1]), fill=1.0)
+    assert lowered[0, orchard[-1]] == pytest.approx(0.7)
+    assert lowered[1, quillon[-1]] == -torch.inf
+
+
+def test_walks_of_the_automaton_and_of_the_rows_agree(enforcer, tokenizer):
+    (automaton,) = enforcer.tables.snapshot.always
+    text = "the Quill of Quillo, Quill"
+    outputs: list[int] = []
+    enforcer.open(0, Row((), (), None, outputs))
+    for token_id in tokenizer.encode(text, add_special_tokens=False):
+        outputs.append(token_id)
+        enforcer.step(torch.zeros(1, enforcer.tables.vocabulary.size))
+        seen = b"".join(enforcer.tables.vocabulary.tokens[i] for i in outputs)
+        (lanes,) = enforcer.rows[0].lanes
+        assert lanes._nodes[0, 0] == automaton.walk(START, seen)[0]

@@ -50,6 +50,41 @@ def test_malformed_target_names_the_field_and_keeps_the_text_to_itself(data, nam
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("matching", "named"),
+    [
+        ({"fold": ["case", "colour"]}, "matching.fold.1"),
+        ({"boundary": "right"}, "'right'"),
+        ({"beta": 0}, "matching.beta' is 0"),
+        ({"beta": 1.5}, "matching.beta' is 1.5"),
+        ({"fold": ["spacing"]}, "set boundary to 'none'"),
+        ({"boundary": "both", "beta": 0.5}, "set boundary to 'left'"),
+        ({"encodings": ["morse"]}, "'morse'"),
+        ({"soft": {"delta": 0}}, "matching.soft.delta' is 0"),
+        ({"soft": {"weight": -1}}, "matching.soft.weight' is -1"),
+        ({"soft": {"floor": 0.6}}, "floor 0.6 is above delta 0.5"),
+        ({"soft": {"floor": -2}}, "matching.soft.floor' is -2"),
+        (
+            {"soft": {"sigma": 1}},
+            "unknown field 'matching.soft.sigma'; known fields are delta, weight, floor",
+        ),
+        ({"case": True}, "unknown field 'matching.case'; known fields are fold, boundary"),
+    ],
+)
+def test_matching_out_of_range_is_refused_with_value_and_fix(matching, named):
+    with pytest.raises(TargetError) as caught:
+        ForgetTarget.parse({"id": "a", "name": SECRET, "matching": matching})
+    assert named in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_foldings_and_encodings_are_kept_once_in_one_order():
+    one = ForgetTarget.parse({"id": "a", "name": "x", "matching": {"fold": ["width", "case", "case"]}})
+    two = ForgetTarget.parse({"id": "a", "name": "x", "matching": {"fold": ["case", "width"]}})
+    assert one == two
+    assert one.to_json()["matching"] == {"fold": ["case", "width"]}
+
+
 def test_target_survives_a_round_trip_through_json(mira):
     assert ForgetTarget.parse(json.loads(json.dumps(mira.to_json()))) == mira
 

@@ -1,6 +1,7 @@
 """The nano world as targets and prompts, and what a vLLM engine makes of them."""
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -8,8 +9,8 @@ from functools import cache
 import pytest
 
 from guard import ForgetTarget
-from guard.automaton import START, Automaton
-from guard.phrases import forbidden_phrases
+from guard.automaton import automata_of
+from guard.phrases import as_phrases, forbidden_phrases
 from guard.reference import nano, path
 
 # Before vLLM is imported: the engine in this process, nothing compiled, no measuring run.
@@ -69,8 +70,8 @@ def questions(person: str, count: int = 4) -> list[str]:
 
 def spells(text: str, *targets: ForgetTarget) -> bool:
     """True if a text contains a forbidden string."""
-    automaton = Automaton.build(phrase for t in targets for phrase in forbidden_phrases(t))
-    return automaton.first_accept(text.encode(), START) is not None
+    phrases = [phrase for t in targets for phrase in as_phrases(t, forbidden_phrases(t))]
+    return any(automaton.found_in(text) for automaton in automata_of(phrases))
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,14 @@ def engine(**options):
         yield llm
     finally:
         llm.llm_engine.engine_core.shutdown()
+
+
+def load(llm, directory) -> list[str]:
+    """Has the engine enforce the snapshot in a directory; the versions in force, one per worker."""
+    llm.collective_rpc("lethe_prepare", args=(str(directory),))
+    while not all(versions := llm.collective_rpc("lethe_install")):
+        time.sleep(0.01)
+    return versions
 
 
 def wiring(snapshot, router=True) -> dict:

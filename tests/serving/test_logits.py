@@ -1,11 +1,8 @@
 """The processor's bookkeeping, step by step, with hand-made batches."""
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-
 import pytest
 import torch
-from engine_fixtures import ENGINE, FORGOTTEN, chat, model, questions, target, tokenizer, wiring
+from engine_fixtures import ENGINE, FORGOTTEN, chat, model, target, tokenizer, wiring
 
 from guard.errors import SnapshotError
 from guard.snapshot import compile_snapshot
@@ -46,7 +43,7 @@ def update(processor, added=(), moved=(), removed=(), size=8):
 
 def banned(processor, rows=4) -> list[set[str]]:
     """The tokens banned in each row."""
-    logits = processor.apply(torch.zeros(rows, processor.enforcer.vocabulary.size))
+    logits = processor.apply(torch.zeros(rows, processor.tables.vocabulary.size))
     return [{tokenizer().decode([i]) for i in torch.nonzero(row == -torch.inf).flatten()} for row in logits]
 
 
@@ -78,7 +75,7 @@ def test_a_row_without_targets_keeps_its_logits_bit_by_bit(processor):
         processor,
         added=[(0, params(()), chat("Who?"), name_ids()), (1, params(), chat("Who?"), name_ids())],
     )
-    before = torch.randn(2, processor.enforcer.vocabulary.size)
+    before = torch.randn(2, processor.tables.vocabulary.size)
     after = processor.apply(before.clone())
     assert torch.equal(after[0], before[0])
     assert not torch.equal(after[1], before[1])
@@ -125,16 +122,16 @@ def test_a_resumed_request_comes_back_with_its_history(processor):
 
 def test_a_new_snapshot_reaches_running_rows(processor):
     update(processor, added=[(0, params(), [], name_ids()), (1, params(()), [], name_ids())])
-    processor.enforcer.install(compile_snapshot([]))
+    processor.tables.install(compile_snapshot([]))
     assert not any(banned(processor))
-    processor.enforcer.install(compile_snapshot([target(always_on=True)]))
+    processor.tables.install(compile_snapshot([target(always_on=True)]))
     assert last_piece() in banned(processor)[0]
     assert last_piece() in banned(processor)[1]
 
 
 def test_a_fully_masked_row_ends(processor):
     update(processor, added=[(0, params(), [], name_ids())])
-    logits = torch.full((1, processor.enforcer.vocabulary.size), -torch.inf)
+    logits = torch.full((1, processor.tables.vocabulary.size), -torch.inf)
     allowed = tokenizer().encode(NAME, add_special_tokens=False)[-1]
     logits[0, allowed] = 1.0
     assert processor.apply(logits)[0].argmax() == tokenizer().eos_token_id
@@ -153,81 +150,3 @@ def test_an_engine_without_a_snapshot_does_not_start(given):
 
     with pytest.raises(SnapshotError, match="the guard has no snapshot"):
         Wiring.read(given)
-
-
-@dataclass
-class Staged:
-    gpu: torch.Tensor
-
-
-class SecondRunner:
-    """The state that vLLM's second model runner shows a processor, for two request slots."""
-
-    def __init__(self, config):
-        from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcRequestState
-
-        from serving.plugin import GuardLogitsProcessor
-
-        self.tokens = torch.zeros(2, 256, dtype=torch.int32)
-        self.prompt_lengths = torch.zeros(2, dtype=torch.int32)
-        prompt_len = SimpleNamespace(gpu=self.prompt_lengths, np=self.prompt_lengths.numpy())
-        state = LogitsProcRequestState(
-            torch.device("cpu"), 2, 1024, Staged(self.tokens), prompt_len, prompt_len, prompt_len
-        )
-        self.processor = GuardLogitsProcessor(config, state)
-
-    def add(self, slot, prompt, outputs, targets):
-        self.tokens[slot, : len(prompt) + len(outputs)] = torch.tensor([*prompt, *outputs])
-        self.prompt_lengths[slot] = len(prompt)
-        return self.processor.add_request(slot, params(targets))
-
-    def banned(self, *rows):
-        """Applies to rows of (slot, tokens known, drafts before it, token fed)."""
-        from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
-
-        slots, known, offsets, fed = (torch.tensor(column) for column in zip(*rows, strict=True))
-        requests = torch.unique(slots)
-        context = LogitsContext(
-            slots, requests, requests.numpy(), offsets, fed, known + offsets - 1, known.numpy()
-        )
-        logits = self.processor.apply(torch.zeros(len(rows), 1024), context)
-        return [{tokenizer().decode([i]) for i in torch.nonzero(r == -torch.inf).flatten()} for r in logits]
-
-
-@pytest.fixture
-def second(config):
-    return SecondRunner(config)
-
-
-def test_second_runner_bans_by_the_committed_history(second):
-    prompt, outputs = chat(questions(FORGOTTEN)[0]), name_ids()
-    assert second.add(0, prompt, outputs, ROUTED)
-    assert second.add(1, prompt, outputs, ())
-    known = len(prompt) + len(outputs)
-    bans = second.banned((1, known, 0, outputs[-1]), (0, known, 0, outputs[-1]))
-    assert bans[0] == set()
-    assert last_piece() in bans[1]
-
-
-def test_second_runner_takes_each_draft_row_as_if_its_drafts_were_accepted(second):
-    prompt, outputs = chat(questions(FORGOTTEN)[0]), name_ids()
-    second.add(0, prompt, [], ROUTED)
-    rows = [(0, len(prompt), k, fed) for k, fed in enumerate([prompt[-1], *outputs])]
-    assert [last_piece() in row for row in second.banned(*rows)] == [False] * len(outputs) + [True]
-    # None of the drafts was accepted: the next step starts from the same history.
-    assert last_piece() not in second.banned((0, len(prompt), 0, prompt[-1]))[0]
-
-
-def test_second_runner_forgets_a_slots_former_request(second):
-    prompt, outputs = chat(questions(FORGOTTEN)[0]), name_ids()
-    second.add(0, prompt, outputs, ROUTED)
-    second.banned((0, len(prompt) + len(outputs), 0, outputs[-1]))
-    second.add(0, prompt, [], ROUTED)
-    assert last_piece() not in second.banned((0, len(prompt), 0, prompt[-1]))[0]
-
-
-def test_second_runner_sees_prompt_chunks_without_advancing(second):
-    prompt = chat(questions(FORGOTTEN)[0])
-    second.add(0, prompt, [], ROUTED)
-    for known in (2, 5, len(prompt)):
-        assert last_piece() not in second.banned((0, known, 0, prompt[known - 1]))[0]

@@ -10,6 +10,7 @@ from engine_fixtures import (
     answers,
     chat,
     engine,
+    load,
     questions,
     spells,
     target,
@@ -92,9 +93,7 @@ def test_a_snapshot_pushed_between_two_steps_binds_the_running_request(routed, t
     later = target(OTHER, always_on=True)
     core.add_request("running", {"prompt_token_ids": chat(questions(OTHER)[0])}, Ask("", tokens=40).params())
     core.step()  # the prompt and the first token; the name comes after
-    versions = routed.collective_rpc(
-        "lethe_load_snapshot", args=(str(compile_snapshot([target(), later]).save(tmp_path)),)
-    )
+    versions = load(routed, compile_snapshot([target(), later]).save(tmp_path))
     assert versions == [compile_snapshot([target(), later]).version]
     text = ""
     while core.has_unfinished_requests():
@@ -102,7 +101,7 @@ def test_a_snapshot_pushed_between_two_steps_binds_the_running_request(routed, t
             text = output.outputs[0].text
     assert OTHER not in text
     directory = core.vllm_config.additional_config["lethe"]["snapshot"]
-    routed.collective_rpc("lethe_load_snapshot", args=(directory,))
+    load(routed, directory)
 
 
 def test_preempted_requests_keep_their_bans_and_leave_others_alone(bare, tmp_path):

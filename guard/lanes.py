@@ -1,0 +1,96 @@
+"""Where each row of the batch stands in the tables that watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from guard import batch
+from guard.table import Arena, Lexicon, Table
+
+Integers = npt.NDArray[np.int64]
+
+
+class Lanes:
+    """Rows against the joined tables of one folding: a lane is one row in one table."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        """Starts without tables and without rows."""
+        self._lexicon = lexicon
+        self._places: dict[int, int] = {}
+        self._longest = 0
+        self.arena = Arena.join((), lexicon)
+        self._tables = np.full((0, 1), -1, dtype=np.int32)
+        self._nodes = np.zeros((0, 1), dtype=np.int32)
+        self._pending = np.zeros(0, dtype=np.int32)
+
+    def open(self, row: int, tables: Sequence[Table]) -> None:
+        """Puts a row at the start of these tables; whatever it held before is gone."""
+        fresh = [table for table in tables if id(table) not in self._places]
+        if fresh:
+            # The arena keeps its tables alive, so their ids stay theirs.
+            self.arena = Arena.join([*self.arena.tables, *fresh], self._lexicon)
+            self._longest = max(table.automaton.longest for table in self.arena.tables)
+            self._places = {id(table): place for place, table in enumerate(self.arena.tables)}
+        self._fit(row + 1, len(tables))
+        places = [self._places[id(table)] for table in tables]
+        self._tables[row] = -1
+        self._tables[row, : len(places)] = places
+        self._nodes[row, : len(places)] = self.arena.roots[places]
+        self._pending[row] = 0
+
+    def close(self, row: int) -> None:
+        """Takes a row out of all tables."""
+        if row < len(self._tables):
+            self._tables[row] = -1
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchanges two rows."""
+        self._fit(max(one, other) + 1, 1)
+        for array in (self._tables, self._nodes, self._pending):
+            array[[one, other]] = array[[other, one]]
+
+    def tail(self, prompt: Sequence[int], special: frozenset[int]) -> list[int]:
+        """The end of the prompt's last message that a phrase may have begun in.
+
+        A response continues it directly; a special token before it separates another message.
+        """
+        letters, missing, at = self._lexicon.letters, self._longest, len(prompt)
+        # One letter more than the longest phrase tells whether a word starts there.
+        while at > 0 and missing >= 0 and prompt[at - 1] not in special:
+            at -= 1
+            missing -= int(letters[prompt[at]])
+        return list(prompt[at:])
+
+    def read(self, rows: Integers, tokens: Integers, starts: Integers) -> None:
+        """Moves rows by tokens: those of the i-th are ``tokens[starts[i] : starts[i + 1]]``."""
+        arena, lexicon = self.arena, self._lexicon
+        batch.advance(
+            arena.machine, arena.collapses, arena.roots, arena.bounded,
+            self._tables, self._nodes, self._pending, rows, tokens, starts, lexicon.raw, lexicon.raw_start,
+        )  # fmt: skip
+
+    def forbidden(self, rows: Integers, places: Integers, weights: npt.NDArray[np.float32]) -> int:
+        """Fills ``places`` (i * V + token for the i-th row) and ``weights``; returns how many there are."""
+        arena, lexicon = self.arena, self._lexicon
+        found: int = batch.forbid(
+            arena.machine, arena.collapses, arena.begin, arena.low, arena.high, arena.weight,
+            lexicon.order, lexicon.tails, lexicon.closers, lexicon.raw, lexicon.raw_start,
+            arena.roots, arena.bounded, self._tables, self._nodes, self._pending,
+            rows, len(lexicon.order), places, weights,
+        )  # fmt: skip
+        return found
+
+    def _fit(self, rows: int, lanes: int) -> None:
+        """Makes room for this many rows and lanes."""
+        have, width = self._tables.shape
+        if rows <= have and lanes <= width:
+            return
+        # Doubled, so that a growing batch is not copied at every request.
+        size = (max(rows, 2 * have) if rows > have else have, max(lanes, width))
+        tables, nodes = np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int32)
+        pending = np.zeros(size[0], dtype=np.int32)
+        tables[:have, :width], nodes[:have, :width], pending[:have] = self._tables, self._nodes, self._pending
+        self._tables, self._nodes, self._pending = tables, nodes, pending
