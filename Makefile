@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference docs
+.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference bench-decode docs
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
@@ -30,7 +30,7 @@ format: setup ## apply formatting and safe fixes
 	$(BIN)/ruff check --fix .
 
 bench: setup ## run every benchmark; results land in benchmarks/results
-	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	set -e; for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py); done
 
 bench-demo: setup ## the demo, with its figures in benchmarks/results/demo.json
 	$(BIN)/lethe demo --json > benchmarks/results/demo.json
@@ -40,6 +40,9 @@ bench-tofu: setup ## forget and retain quality on the TOFU text
 
 bench-reference: setup ## quality of the shipped reference models
 	$(BIN)/python benchmarks/reference.py
+
+bench-decode: setup ## what decoding under the guard costs, beside its peers
+	$(BIN)/python -m benchmarks.decode
 
 docs: setup ## regenerate docs/cli.md and docs/settings.md
 	$(BIN)/python scripts/docs.py

@@ -170,10 +170,11 @@ class Automaton:
     @cached_property
     def machine(self) -> Machine:
         """The tables as the inner loops take them."""
-        from guard.loops import Machine
+        from guard.loops import Machine, pack
 
         tables = transducer(self.rule.folding).arrays
-        return Machine(*tables, self.first, self.children, self.byte, self.fail, self.accept)
+        spans = np.zeros(self.nodes + 1, dtype=np.int32)
+        return Machine(*tables, pack(self.first, self.children, self.accept, self.fail, spans), self.byte)
 
     def walk(self, node: int, data: bytes, pending: int = 0) -> tuple[int, int, int]:
         """Reads bytes up to the first completed phrase.

@@ -33,6 +33,7 @@ class _Slot:
     target_ids: tuple[str, ...] | None
     probe: int | None
     begin: int
+    shown: bool
     tables: dict[Folding, list[Table]] = field(default_factory=dict)
 
 
@@ -55,9 +56,19 @@ class DeviceEnforcer:
         self._fields: dict[Folding, _Field] = {}
         self._version = ""
 
-    def open(self, slot: int, target_ids: tuple[str, ...] | None, probe: int | None, prompt: int) -> None:
-        """Gives a slot to a request with a prompt of this many tokens; nothing is kept of the last one."""
-        self._slots[slot] = _Slot(target_ids, probe, max(0, prompt - WINDOW))
+    def open(
+        self,
+        slot: int,
+        target_ids: tuple[str, ...] | None,
+        probe: int | None,
+        prompt: int,
+        shown: bool = False,
+    ) -> None:
+        """Gives a slot to a request with a prompt of this many tokens; nothing is kept of the last one.
+
+        ``shown`` says that special tokens are part of the response's text.
+        """
+        self._slots[slot] = _Slot(target_ids, probe, max(0, prompt - WINDOW), shown)
         self._changed.add(slot)
 
     def step(self, logits: torch.Tensor, batch: Iterable[int], layout: Layout, history: History) -> None:
@@ -89,8 +100,8 @@ class DeviceEnforcer:
         for folding in {*groups, *self._fields} if self._changed else ():
             if folding not in self._fields:
                 self._fields[folding] = _Field(self.tables, folding, self._device, self._size)
-            begins = {index: self._slots[index].begin for index in self._changed}
-            self._fields[folding].place(groups.get(folding, {}), begins)
+            slots = {index: self._slots[index] for index in self._changed}
+            self._fields[folding].place(groups.get(folding, {}), slots)
         self._changed.clear()
 
 
@@ -102,17 +113,17 @@ class _Field:
         self._device = device
         self._arena = Arena.join((), self._lexicon)
         lexicon, size = self._lexicon, tables.vocabulary.size
-        leads, special = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+        leads = np.zeros(size, np.uint8)
         leads[lexicon.tails] = 1
-        special[list(tables.vocabulary.special)] = 1
-        names = ("order", "tails", "closers", "raw", "raw_start")
+        names = ("order", "tails", "closers", "raw", "raw_start", "special")
         self._words = {name: self._upload(getattr(lexicon, name)) for name in names}
-        self._words |= {"leads": self._upload(leads), "special": self._upload(special)}
+        self._words["leads"] = self._upload(leads)
         self._eos = self._upload(np.array(tables.vocabulary.eos, dtype=np.int64))
         self._states = torch.full((4, slots, 1), -1, dtype=torch.int32, device=device)
+        self._shown = torch.zeros(slots, dtype=torch.uint8, device=device)
 
-    def place(self, rows: dict[int, list[Table]], begins: dict[int, int]) -> None:
-        """Puts slots at the start of their tables; slots of ``begins`` without tables are not watched."""
+    def place(self, rows: dict[int, list[Table]], slots: dict[int, _Slot]) -> None:
+        """Puts slots at the start of their tables; those without are not watched."""
         known = {id(table): place for place, table in enumerate(self._arena.tables)}
         fresh = {id(table): table for tables in rows.values() for table in tables if id(table) not in known}
         if fresh:
@@ -124,33 +135,36 @@ class _Field:
         if grown:
             self._states = torch.nn.functional.pad(self._states, (0, grown), value=-1)
         # For each slot and lane: table, node, bytes pending, tokens read.
-        states = np.full((4, len(begins), width), -1, dtype=np.int32)
-        for i, (slot, begin) in enumerate(begins.items()):
-            for lane, table in enumerate(rows.get(slot, ())):
+        states = np.full((4, len(slots), width), -1, dtype=np.int32)
+        for i, (index, slot) in enumerate(slots.items()):
+            for lane, table in enumerate(rows.get(index, ())):
                 place = known[id(table)]
-                states[:, i, lane] = place, self._arena.roots[place], 0, begin
-        self._states[:, self._upload(np.array(list(begins)))] = self._upload(states)
+                states[:, i, lane] = place, self._arena.roots[place], 0, slot.begin
+        chosen = self._upload(np.array(list(slots)))
+        self._states[:, chosen] = self._upload(states)
+        self._shown[chosen] = self._upload(np.array([slot.shown for slot in slots.values()], dtype=np.uint8))
 
     def step(self, logits: torch.Tensor, layout: Layout, history: History) -> None:
         """Reads what is new and bans, all on the device."""
-        machine, (roots, bounded, begin, low, high, weight) = self._joined[:10], self._joined[10:]
+        machine, (roots, bounded, spans, weight) = self._joined[:7], self._joined[7:]
         lanes, nodes, pendings, reads = self._states
         words, width, collapses = self._words, lanes.shape[1], int(self._arena.collapses)
         grid, vocabulary = (logits.shape[0], width), logits.shape[1]
+        tokens = words["raw"], words["raw_start"], words["special"], self._shown
         kernels.advance[grid](
-            *machine, roots, bounded, lanes, nodes, pendings, reads, words["raw"], words["raw_start"],
-            words["special"], layout.slots, layout.offsets, layout.positions, history.tokens,
-            history.prompt_lengths, width, history.tokens.stride(0), collapses, num_warps=1,
+            *machine, roots, bounded, lanes, nodes, pendings, reads, *tokens, layout.slots, layout.offsets,
+            layout.positions, history.tokens, history.prompt_lengths, width, history.tokens.stride(0),
+            collapses, num_warps=1,
         )  # fmt: skip
         kernels.forbid[grid](
-            *machine, roots, bounded, lanes, nodes, pendings, words["raw"], words["raw_start"],
-            begin, low, high, weight, words["order"], words["leads"], words["closers"],
+            *machine, roots, bounded, lanes, nodes, pendings, *tokens,
+            spans, weight, words["order"], words["leads"], words["closers"],
             len(words["closers"]), layout.slots, layout.offsets, layout.inputs, logits, vocabulary,
             width, collapses, BLOCK=_BLOCK, num_warps=1,
         )  # fmt: skip
         tails = len(words["tails"])
         kernels.forbid_tails[(*grid, -(-tails // _SHARE) or 1)](
-            *machine, roots, bounded, lanes, nodes, pendings, words["raw"], words["raw_start"],
+            *machine, roots, bounded, lanes, nodes, pendings, *tokens,
             words["tails"], tails, layout.slots, layout.offsets, layout.inputs, logits, vocabulary,
             width, collapses, SHARE=_SHARE, num_warps=1,
         )  # fmt: skip
@@ -165,6 +179,6 @@ class _Field:
 def _arrays(arena: Arena) -> tuple[npt.NDArray[Any], ...]:
     """An arena's arrays in the order in which the kernels take them."""
     return (
-        *arena.machine, arena.roots, arena.bounded.astype(np.uint8),
-        arena.begin, arena.low, arena.high, arena.weight,
+        *arena.machine, arena.roots, arena.bounded,
+        arena.spans, arena.weight,
     )  # fmt: skip

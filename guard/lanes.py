@@ -25,21 +25,27 @@ class Lanes:
         self._tables = np.full((0, 1), -1, dtype=np.int32)
         self._nodes = np.zeros((0, 1), dtype=np.int32)
         self._pending = np.zeros(0, dtype=np.int32)
+        self._shown = np.zeros(0, dtype=np.uint8)
+        self._handles: npt.NDArray[np.int64] | None = None
 
-    def open(self, row: int, tables: Sequence[Table]) -> None:
-        """Puts a row at the start of these tables; whatever it held before is gone."""
+    def open(self, row: int, tables: Sequence[Table], shown: bool) -> None:
+        """Puts a row at the start of these tables; whatever it held before is gone.
+
+        ``shown`` says that special tokens are part of its text.
+        """
         fresh = [table for table in tables if id(table) not in self._places]
         if fresh:
             # The arena keeps its tables alive, so their ids stay theirs.
             self.arena = Arena.join([*self.arena.tables, *fresh], self._lexicon)
             self._longest = max(table.automaton.longest for table in self.arena.tables)
             self._places = {id(table): place for place, table in enumerate(self.arena.tables)}
+            self._handles = None
         self._fit(row + 1, len(tables))
         places = [self._places[id(table)] for table in tables]
         self._tables[row] = -1
         self._tables[row, : len(places)] = places
         self._nodes[row, : len(places)] = self.arena.roots[places]
-        self._pending[row] = 0
+        self._pending[row], self._shown[row] = 0, shown
 
     def close(self, row: int) -> None:
         """Takes a row out of all tables."""
@@ -49,7 +55,7 @@ class Lanes:
     def swap(self, one: int, other: int) -> None:
         """Exchanges two rows."""
         self._fit(max(one, other) + 1, 1)
-        for array in (self._tables, self._nodes, self._pending):
+        for array in (self._tables, self._nodes, self._pending, self._shown):
             array[[one, other]] = array[[other, one]]
 
     def tail(self, prompt: Sequence[int], special: frozenset[int]) -> list[int]:
@@ -64,24 +70,27 @@ class Lanes:
             missing -= int(letters[prompt[at]])
         return list(prompt[at:])
 
-    def read(self, rows: Integers, tokens: Integers, starts: Integers) -> None:
-        """Moves rows by tokens: those of the i-th are ``tokens[starts[i] : starts[i + 1]]``."""
-        arena, lexicon = self.arena, self._lexicon
-        batch.advance(
-            arena.machine, arena.collapses, arena.roots, arena.bounded,
-            self._tables, self._nodes, self._pending, rows, tokens, starts, lexicon.raw, lexicon.raw_start,
-        )  # fmt: skip
-
-    def forbidden(self, rows: Integers, places: Integers, weights: npt.NDArray[np.float32]) -> int:
-        """Fills ``places`` (i * V + token for the i-th row) and ``weights``; returns how many there are."""
-        arena, lexicon = self.arena, self._lexicon
-        found: int = batch.forbid(
-            arena.machine, arena.collapses, arena.begin, arena.low, arena.high, arena.weight,
-            lexicon.order, lexicon.tails, lexicon.closers, lexicon.raw, lexicon.raw_start,
-            arena.roots, arena.bounded, self._tables, self._nodes, self._pending,
-            rows, len(lexicon.order), places, weights,
-        )  # fmt: skip
-        return found
+    def step(
+        self,
+        rows: Integers,
+        tokens: Integers,
+        starts: Integers,
+        logits: tuple[int, int, int],
+        eos: Integers,
+        room: tuple[Integers, npt.NDArray[np.float32]],
+    ) -> int:
+        """Steps rows: arguments and result as `guard.batch.step`; ``logits`` is its address and shape."""
+        if self._handles is None:
+            arena, lexicon = self.arena, self._lexicon
+            watch = batch.Watch(
+                np.array([arena.collapses], dtype=np.uint8), arena.roots, arena.bounded,
+                arena.spans, arena.weight,
+                lexicon.order, lexicon.tails, lexicon.closers, lexicon.raw, lexicon.raw_start,
+                lexicon.special, self._tables, self._nodes, self._pending, self._shown,
+            )  # fmt: skip
+            self._kept = watch, arena.machine  # the handles are good as long as the arrays are there
+            self._handles = batch.handles(arena.machine, watch)
+        return int(batch.step(self._handles, rows, tokens, starts, *logits, eos, *room))
 
     def _fit(self, rows: int, lanes: int) -> None:
         """Makes room for this many rows and lanes."""
@@ -89,8 +98,9 @@ class Lanes:
         if rows <= have and lanes <= width:
             return
         # Doubled, so that a growing batch is not copied at every request.
-        size = (max(rows, 2 * have) if rows > have else have, max(lanes, width))
-        tables, nodes = np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int32)
-        pending = np.zeros(size[0], dtype=np.int32)
-        tables[:have, :width], nodes[:have, :width], pending[:have] = self._tables, self._nodes, self._pending
-        self._tables, self._nodes, self._pending = tables, nodes, pending
+        more = max(rows - have, have) if rows > have else 0
+        room = ((0, more), (0, max(lanes - width, 0)))
+        self._tables = np.pad(self._tables, room, constant_values=-1)
+        self._nodes = np.pad(self._nodes, room)
+        self._pending, self._shown = np.pad(self._pending, room[0]), np.pad(self._shown, room[0])
+        self._handles = None

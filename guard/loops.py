@@ -35,7 +35,11 @@ _hide_specials(type(ffi.lib))
 
 SPACE = 0x20
 HARD, PENDING = 1, 2
-"""Bits of `Machine.accept`: a phrase ends here; one ends here if the word does too."""
+"""Bits of what a node accepts: a phrase ends here; one ends here if the word does too."""
+
+CHILD, STATE, FAIL, SPAN = 0, 1, 2, 3
+"""Columns of `Machine.nodes`: first child; number of children, and what is accepted from bit 16 on; longest
+proper suffix that is under way too, -1 without one; first range (`guard.table`)."""
 
 
 class Machine(NamedTuple):
@@ -50,11 +54,31 @@ class Machine(NamedTuple):
     out_start: npt.NDArray[np.int32]
     out: npt.NDArray[np.uint8]
     out_flags: npt.NDArray[np.uint8]
-    first: npt.NDArray[np.int32]  # [S], first child
-    children: npt.NDArray[np.int32]  # [S], how many
+    nodes: npt.NDArray[np.int32]  # [S + 1, 4], from `pack`
     byte: npt.NDArray[np.uint8]  # [S], the byte that leads to the node
-    fail: npt.NDArray[np.int32]  # [S], longest proper suffix that is under way too, -1 without one
-    accept: npt.NDArray[np.uint8]  # [S], HARD and PENDING, of the node and its suffixes
+
+
+def pack(
+    first: npt.NDArray[np.int32],
+    children: npt.NDArray[np.int32],
+    accept: npt.NDArray[np.uint8],
+    fail: npt.NDArray[np.int32],
+    spans: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int32]:
+    """What is known of each node, side by side, so that a step finds it in one line of the cache.
+
+    ``spans`` [S + 1] is where the ranges of each node begin; the last row only ends those of the last node.
+    """
+    nodes = np.zeros((len(first) + 1, 4), dtype=np.int32)
+    nodes[:-1, CHILD], nodes[:-1, FAIL], nodes[:, SPAN] = first, fail, spans
+    nodes[:-1, STATE] = children | accept.astype(np.int32) << 16
+    return nodes
+
+
+@njit(cache=True, nogil=True)
+def accepts(m, node):
+    """HARD and PENDING, of the node and its suffixes."""
+    return m.nodes[node, STATE] >> 16
 
 
 @njit(cache=True, nogil=True)
@@ -103,8 +127,8 @@ def decode(pending, byte):
 @njit(cache=True, nogil=True)
 def child(m, node, byte):
     """The child by a byte, -1 without one."""
-    low = m.first[node]
-    high = low + m.children[node]
+    low = m.nodes[node, CHILD]
+    high = low + (m.nodes[node, STATE] & 0xFFFF)
     while high - low > 4:
         middle = (low + high) >> 1
         if m.byte[middle] <= byte:
@@ -126,7 +150,7 @@ def move(m, root, node, byte, flags):
             found = child(m, node, byte)
             if found >= 0:
                 return found
-        node = m.fail[node]
+        node = m.nodes[node, FAIL]
     return -1
 
 
@@ -147,7 +171,7 @@ def take(m, root, bounded, collapses, node, code):
     done = False
     if output == VERBATIM:
         # Only characters of three and four bytes are verbatim, and words do not go on across them.
-        done = m.accept[node] & PENDING != 0
+        done = accepts(m, node) & PENDING != 0
         shift = 12 if code < 0x10000 else 18
         head = 0xE0 | (code >> 12) if code < 0x10000 else 0xF0 | (code >> 18)
         node = move(m, root, node, head, FIRST)
@@ -155,15 +179,15 @@ def take(m, root, bounded, collapses, node, code):
             shift -= 6
             flags = LAST if shift == 0 else 0
             node = settle(root, bounded, move(m, root, node, 0x80 | (code >> shift & 0x3F), flags), flags)
-        return node, done or m.accept[node] & HARD != 0
+        return node, done or accepts(m, node) & HARD != 0
     for k in range(m.out_start[output], m.out_start[output + 1]):
         value, flags = m.out[k], m.out_flags[k]
-        if flags & FIRST and not flags & JOINS and m.accept[node] & PENDING:
+        if flags & FIRST and not flags & JOINS and accepts(m, node) & PENDING:
             done = True
         if collapses and value == SPACE and (node == root or (node > root + 1 and m.byte[node] == SPACE)):
             continue
         node = settle(root, bounded, move(m, root, node, value, flags), flags)
-        if flags & LAST and m.accept[node] & HARD:
+        if flags & LAST and accepts(m, node) & HARD:
             done = True
     return node, done
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from guard.loops import HARD, PENDING, SPACE, child
+from guard.loops import HARD, PENDING, SPACE, accepts, child
 from guard.transducer import FIRST, JOINS, LAST
 
 
@@ -109,7 +109,9 @@ def _completed(m, worth, soft, data, flags, place, end):
         if soft:
             if k + 1 == end:
                 return worth[node]
-        elif m.accept[node] & HARD or (m.accept[node] & PENDING and k + 1 < end and not flags[k + 1] & JOINS):
+        elif accepts(m, node) & HARD or (
+            accepts(m, node) & PENDING and k + 1 < end and not flags[k + 1] & JOINS
+        ):
             return np.float32(-np.inf)
     return np.float32(0.0)
 

@@ -31,6 +31,11 @@ class ResponseFilter:
         self.tripped = False
 
     @property
+    def watching(self) -> bool:
+        """True if there is anything to look for."""
+        return bool(self._watches)
+
+    @property
     def held(self) -> int:
         """Number of characters held back now."""
         return len(_decoded(self._text))

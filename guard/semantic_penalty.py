@@ -12,6 +12,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache as cache_result
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from guard.encoder import Encoder, Vectors
-from guard.types import Soft
+from guard.phrases import forbidden_phrases
+from guard.snapshot import Soften
+from guard.types import ForgetTarget, Soft
 from guard.vocabulary import Vocabulary
 
 _BATCH = 512  # words per call of the encoder: other callers wait for a second at most
@@ -79,6 +82,38 @@ class WordVectors:
     def known(self) -> frozenset[str]:
         """The words as a set."""
         return frozenset(self.words)
+
+
+def softener(
+    vocabulary: Callable[[], Vocabulary],
+    encoder: Encoder,
+    cache: Path | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Soften:
+    """The function from a target to the words it penalises; the vocabulary is encoded when first needed.
+
+    Args:
+        vocabulary: called for the model's vocabulary.
+        encoder: the sentence encoder.
+        cache: as in `WordVectors.of`.
+        progress: told words encoded so far and their number.
+    """
+
+    @cache_result
+    def words() -> WordVectors:
+        read = vocabulary()
+        total = len(vocabulary_words(read))
+        return WordVectors.of(read, encoder, cache, lambda done: progress(done, total))
+
+    def soften(target: ForgetTarget) -> dict[str, float]:
+        assert target.matching.soft is not None
+        phrases = forbidden_phrases(target)
+        # Words of several tokens are known only where somebody names them: the target's own texts do.
+        texts = (*phrases, *(text for e in target.examples for text in (e.prompt, e.response)))
+        more = [word for text in texts for word in text.split()]
+        return soft_words(phrases, words(), encoder, target.matching.soft, more)
+
+    return soften
 
 
 def soft_words(

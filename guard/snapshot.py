@@ -33,6 +33,11 @@ Soften = Callable[[ForgetTarget], Mapping[str, float]]
 """Words a target penalises, each with its penalty (`guard.semantic_penalty`)."""
 
 
+def no_words(target: ForgetTarget) -> Mapping[str, float]:
+    """No words: for snapshots that judge prompts only, where the model is not known."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Record:
     """A target as it is kept and sent: its canonical JSON, and the words it penalises as JSON, if any."""

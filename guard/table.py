@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from guard import ranges
 from guard.automaton import Automaton, Rule
-from guard.loops import SPACE, Machine
+from guard.loops import SPACE, Machine, pack
 from guard.normalize import Folding
 from guard.transducer import JOINS, transducer
 from guard.types import Boundary
@@ -35,6 +35,7 @@ class Lexicon:
         flags: uint8 [k], FIRST, LAST and JOINS of each byte.
         start: int64 [V + 1], where each token's bytes begin.
         letters: int32 [V], folded bytes of each token id that are no space.
+        special: uint8 [V], 1 for each token id that stands for structure and has no text.
         raw: uint8, the tokens' own bytes in the order of their ids.
         raw_start: int64 [V + 1], where each token's begin.
         tails: int32, ids of the tokens that start in the middle of a character.
@@ -47,6 +48,7 @@ class Lexicon:
     flags: npt.NDArray[np.uint8]
     start: npt.NDArray[np.int64]
     letters: npt.NDArray[np.int32]
+    special: npt.NDArray[np.uint8]
     raw: npt.NDArray[np.uint8]
     raw_start: npt.NDArray[np.int64]
     tails: npt.NDArray[np.int32]
@@ -70,6 +72,8 @@ class Lexicon:
         seen = np.concatenate([[0], np.cumsum(data != SPACE)])
         raw_start = np.zeros(len(tokens) + 1, dtype=np.int64)
         np.cumsum([len(token) for token in tokens], out=raw_start[1:])
+        special = np.zeros(len(tokens), dtype=np.uint8)
+        special[list(vocabulary.special)] = 1
         tails = [i for i, token in enumerate(tokens) if token and 0x80 <= token[0] < 0xC0]
         return cls(
             folding,
@@ -78,6 +82,7 @@ class Lexicon:
             flags[taken],
             places,
             np.diff(seen[start]).astype(np.int32),
+            special,
             np.frombuffer(b"".join(tokens), dtype=np.uint8),
             raw_start,
             np.array(tails, dtype=np.int32),
@@ -141,20 +146,20 @@ class Arena:
 
     Attributes:
         lexicon: their vocabulary.
-        machine: their automata; node numbers of table i are shifted by ``roots[i]``.
+        machine: their automata; node numbers of table i are shifted by ``roots[i]``. A node's ranges begin
+            where it says and end where those of the next node begin.
         roots: int32 [n], the first root of each.
-        bounded: bool [n], phrases of the table start only where words do.
-        begin, low, high, weight: their ranges, as in Table; ``begin`` is [S, 2], first and behind last.
+        bounded: uint8 [n], phrases of the table start only where words do.
+        spans: int32 [r, 2], their ranges, first rank and the one behind the last.
+        weight: float32 [r], as in Table.
     """
 
     tables: tuple[Table, ...]
     lexicon: Lexicon
     machine: Machine
     roots: npt.NDArray[np.int32]
-    bounded: npt.NDArray[np.bool_]
-    begin: npt.NDArray[np.int32]
-    low: npt.NDArray[np.int32]
-    high: npt.NDArray[np.int32]
+    bounded: npt.NDArray[np.uint8]
+    spans: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float32]
 
     @classmethod
@@ -163,30 +168,27 @@ class Arena:
         automata = [table.automaton for table in tables]
         sizes = np.cumsum([0, *(automaton.nodes for automaton in automata)])
         counts = np.cumsum([0, *(len(table.low) for table in tables)])
-        tables_of = transducer(lexicon.folding).arrays
-        machine = Machine(
-            *tables_of,
-            _joined((a.first + s for a, s in zip(automata, sizes, strict=False)), np.int32),
+        shifted = list(zip(tables, sizes.tolist(), counts.tolist(), strict=False))
+        nodes = pack(
+            _joined((t.automaton.first + size for t, size, _ in shifted), np.int32),
             _joined((a.children for a in automata), np.int32),
-            _joined((a.byte for a in automata), np.uint8),
-            _joined(
-                (np.where(a.fail < 0, -1, a.fail + s) for a, s in zip(automata, sizes, strict=False)),
-                np.int32,
-            ),
             _joined((a.accept for a in automata), np.uint8),
-        )
-        spans = (
-            np.stack([t.begin[:-1] + c, t.begin[1:] + c], 1) for t, c in zip(tables, counts, strict=False)
+            _joined(
+                (np.where(t.automaton.fail < 0, -1, t.automaton.fail + n) for t, n, _ in shifted), np.int32
+            ),
+            _joined([*(t.begin[:-1] + count for t, _, count in shifted), counts[-1:]], np.int32),
         )
         return cls(
             tuple(tables),
             lexicon,
-            machine,
+            Machine(
+                *transducer(lexicon.folding).arrays, nodes, _joined((a.byte for a in automata), np.uint8)
+            ),
             sizes[:-1].astype(np.int32),
-            np.array([automaton.rule.bounded for automaton in automata], dtype=np.bool_),
-            _joined(spans, np.int32).reshape(-1, 2),
-            _joined((table.low for table in tables), np.int32),
-            _joined((table.high for table in tables), np.int32),
+            np.array([automaton.rule.bounded for automaton in automata], dtype=np.uint8),
+            np.stack(
+                [_joined((getattr(t, end) for t in tables), np.int32) for end in ("low", "high")], axis=1
+            ),
             _joined((table.weight for table in tables), np.float32),
         )
 

@@ -188,7 +188,7 @@ def describe(error: ValidationError) -> str:
             places = [part for part in item["loc"][:-1] if part in owner]
             known = ", ".join(owner[places[-1]].model_fields if places else ForgetTarget.model_fields)
             parts.append(f"unknown field {field!r}; known fields are {known}")
-        elif item["type"] == "literal_error" and isinstance(item["input"], str):
+        elif item["type"] in {"literal_error", "enum"} and isinstance(item["input"], str):
             parts.append(f"field {field!r} is {item['input'][:40]!r}; use {item['ctx']['expected']}")
         elif isinstance(item["input"], int | float):
             parts.append(f"field {field!r} is {item['input']}: {item['msg']}")

@@ -18,6 +18,7 @@ from serving.commands.options import Json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guard.snapshot import Soften
     from guard.types import ForgetTarget
 
 GROUP = "lethe.commands"  # entry points: typer applications of other packages, mounted under their name
@@ -111,13 +112,13 @@ def check(
     from guard.classifier import Classifier
     from guard.encoder import SentenceEncoder
     from guard.pipeline import Pipeline
-    from guard.snapshot import compile_snapshot
+    from guard.snapshot import compile_snapshot, no_words
     from serving.check import check_rows, read_rows
     from serving.settings import read_settings
 
     settings = read_settings()
     rows = read_rows(prompts)
-    snapshot = compile_snapshot(_targets(targets_file))
+    snapshot = compile_snapshot(_targets(targets_file), no_words)
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     counts: dict[tuple[str, str], int] = {}
     with bar:
@@ -142,13 +143,16 @@ def compile_(
     targets_file: Annotated[
         Path | None, typer.Option("--targets", help="JSON Lines of targets; default: the registered ones.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or name of the model; needed for soft penalties only.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compile targets to a snapshot directory for plain vLLM, and print its path."""
     from guard.errors import InputError
     from guard.snapshot import compile_snapshot
 
-    snapshot = compile_snapshot(_targets(targets_file))
+    snapshot = compile_snapshot(_targets(targets_file), _soften(model) if model else None)
     try:
         directory = snapshot.save(out.absolute())
     except OSError as error:
@@ -186,6 +190,35 @@ def _targets(path: Path | None) -> Sequence[ForgetTarget]:
     from guard.targets import read_jsonl
 
     return read_jsonl(path)
+
+
+def _soften(model: str) -> Soften:
+    """Words that targets penalise in a model's vocabulary, which is encoded under a progress bar."""
+    from rich.console import Console
+    from rich.progress import Progress
+    from transformers import AutoTokenizer
+
+    from guard.encoder import SentenceEncoder
+    from guard.semantic_penalty import softener
+    from guard.vocabulary import Vocabulary
+    from serving.settings import read_settings
+
+    settings = read_settings()
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("encoding the vocabulary", total=None)
+
+    def tell(done: int, total: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+        if done == total:
+            progress.stop()
+
+    return softener(
+        lambda: Vocabulary.from_tokenizer(AutoTokenizer.from_pretrained(model)),
+        SentenceEncoder(settings.encoder),
+        settings.home / "words",
+        tell,
+    )
 
 
 def _summary(counts: dict[tuple[str, str], int], total: int) -> None:

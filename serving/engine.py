@@ -117,6 +117,7 @@ class GuardedGenerate:
             lambda ids: str(self._tokenizer.decode(ids, skip_special_tokens=skip)),
             count=params.n,
             deltas=params.output_kind is RequestOutputKind.DELTA,
+            grammar=params.structured_outputs is not None,
         )
 
     async def _refuse(

@@ -118,7 +118,9 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         for index in batch_update.removed:
             self._host.close(index)
         for index, params, prompt_ids, outputs in batch_update.added:
-            self._host.open(index, Row(prompt_ids or (), *self._order(params), outputs))
+            self._host.open(
+                index, Row(prompt_ids or (), *self._order(params), outputs, not params.skip_special_tokens)
+            )
         for source, target, direction in batch_update.moved:
             self._host.move(source, target, swap=direction is MoveDirectionality.SWAP)
 
@@ -128,7 +130,8 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         """Takes over a slot. Always True: a later snapshot may restrict a request that is free now."""
         assert self._device is not None
         prompt = int(self._state.prompt_len.np[req_idx])
-        self._device.open(req_idx, *self._order(sampling_params), prompt)
+        shown = not sampling_params.skip_special_tokens
+        self._device.open(req_idx, *self._order(sampling_params), prompt, shown)
         return True
 
     # both

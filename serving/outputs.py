@@ -51,6 +51,7 @@ class OutputFilter:
         *,
         count: int,
         deltas: bool,
+        grammar: bool = False,
     ) -> None:
         """Opens one filter per completion.
 
@@ -60,10 +61,12 @@ class OutputFilter:
             decode: the text of token ids as the engine renders them.
             count: number of completions.
             deltas: each output holds only what is new; else all so far.
+            grammar: the client's own grammar restricts the output.
         """
         self._ending = ending
         self._decode = decode
         self._deltas = deltas
+        self._grammar = grammar
         self._completions = [_Completion(make_filter()) for _ in range(count)]
 
     @property
@@ -104,6 +107,10 @@ class OutputFilter:
         text = completion.filter.feed(fresh)
         if output.finish_reason is not None:
             text += completion.filter.finish()
+            if output.finish_reason == "error" and self._grammar and completion.filter.watching:
+                # The grammar admitted nothing but a forbidden string, so the guard ended the response. The
+                # engine takes an end that the grammar does not know for a failure.
+                output.finish_reason = self._ending.finish_reason
         elif completion.filter.held:
             metrics.HELD_BACK.observe(completion.filter.held)
         completion.released += text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from guard.encodings import encoded
 from guard.phrases import always_forbidden, extracted_phrases, forbidden_phrases
 from guard.types import Action, ForgetTarget
 
@@ -11,7 +12,8 @@ from guard.types import Action, ForgetTarget
 def preview(target: ForgetTarget) -> dict[str, Any]:
     """The strings that would be looked for in prompts and kept out of responses.
 
-    ``forbidden`` holds for requests routed to the target, ``always`` for every request.
+    ``forbidden`` holds for requests routed to the target, ``always`` for every request; ``encoded`` are
+    further forms of the forbidden ones.
     """
     enforces = Action(target.action).enforces
     forbidden = list(forbidden_phrases(target)) if enforces else []
@@ -22,6 +24,7 @@ def preview(target: ForgetTarget) -> dict[str, Any]:
         "extracted": [] if target.phrases else list(extracted_phrases(target)),
         "forbidden": forbidden,
         "always": list(always_forbidden(target)) if enforces and target.always_on else [],
+        "encoded": [form.text for text in forbidden for form in encoded(text, target.matching.encodings)],
         "examples": len(target.examples),
         "neighbors": len(target.neighbors),
         "notes": _notes(target, enforces, forbidden),

@@ -34,7 +34,12 @@ def described(file: str | None, **fields: Any) -> list[ForgetTarget]:
                 f"{source_of(file)} is not one JSON object, which options could complete"
             ) from None
         return parse_jsonl(text, source_of(file))
-    return [ForgetTarget.parse(data | given if isinstance(data, dict) else data)]
+    if isinstance(data, dict):
+        held = data.get("matching")
+        if "matching" in given and isinstance(held, dict):
+            given["matching"] = held | given["matching"]
+        data |= given
+    return [ForgetTarget.parse(data)]
 
 
 def read_text(path: str) -> str:

@@ -22,6 +22,19 @@ ActionName = Annotated[
     str | None, typer.Option("--action", help="observe, rewrite, restrict, steer or refuse; default refuse.")
 ]
 AlwaysOn = Annotated[bool, typer.Option("--always-on", help="Keep its strings out of every response.")]
+BoundaryName = Annotated[
+    str | None,
+    typer.Option("--boundary", help="Where its strings count: none, left (default) or both ends of a word."),
+]
+Beta = Annotated[
+    float | None, typer.Option(help="Share of a string from which it is forbidden; default 1, the whole.")
+]
+EncodingName = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoding", help="Forbid this form too: base64, hex, rot13, reversed, spaced, initials; repeat."
+    ),
+]
 Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
 Owner = Annotated[str | None, typer.Option(help="Who is responsible, for the record.")]
 ExpiresAt = Annotated[str | None, typer.Option(help="End, as ISO 8601 with time zone.")]
@@ -39,6 +52,9 @@ def add(
     phrase: Phrase = None,
     action: ActionName = None,
     always_on: AlwaysOn = False,
+    boundary: BoundaryName = None,
+    beta: Beta = None,
+    encoding: EncodingName = None,
     reason: Reason = None,
     owner: Owner = None,
     expires_at: ExpiresAt = None,
@@ -55,6 +71,7 @@ def add(
     from guard.errors import InputError
     from serving.commands.registry import open_registry
 
+    matching = {"boundary": boundary, "beta": beta, "encodings": encoding}
     found = described(
         file,
         id=id_,
@@ -64,6 +81,7 @@ def add(
         phrases=phrase,
         action=action,
         always_on=always_on or None,
+        matching={name: value for name, value in matching.items() if value is not None} or None,
         reason=reason,
         owner=owner,
         expires_at=expires_at,

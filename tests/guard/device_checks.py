@@ -60,8 +60,9 @@ class Both:
         prompt = self.draw.choices(range(1, len(TOKENS)), k=self.draw.randint(1, 6))
         self.tokens[slot, : len(prompt) + len(outputs)] = torch.tensor([*prompt, *outputs])
         self.prompts[slot], self.lengths[slot] = len(prompt), len(prompt) + len(outputs)
-        self.host.open(slot, Row(prompt, targets, None, list(outputs)))
-        self.device.open(slot, targets, None, len(prompt))
+        shown = slot % 2 == 1
+        self.host.open(slot, Row(prompt, targets, None, list(outputs), shown))
+        self.device.open(slot, targets, None, len(prompt), shown)
 
     def commit(self, slot, *tokens):
         for token in tokens:

@@ -34,7 +34,7 @@ def test_decision_equals_substring_search_for_every_short_text(phrases, rule):
 
 
 @given(st.lists(PHRASE, min_size=1, max_size=4), TEXT, st.sampled_from(RULES))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_decision_equals_substring_search_for_drawn_phrases(phrases, text, rule):
     expected = any(occurs(text, form, rule) for p in phrases for form in cases(p, rule))
     assert Automaton.build(phrases, rule).found_in(text) == expected
@@ -49,14 +49,14 @@ def cases(phrase, rule):
 
 
 @given(st.lists(PHRASE, min_size=1, max_size=3), st.binary(max_size=10), st.sampled_from(RULES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_bytes_that_are_no_text_are_as_if_they_were_not_there(phrases, data, rule):
     automaton = Automaton.build(phrases, rule)
     assert automaton.found_in(data) == automaton.found_in(data.decode(errors="ignore"))
 
 
 @given(TEXT, st.integers(0, 40), st.sampled_from(RULES))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_reading_in_two_pieces_ends_where_reading_at_once_does(text, cut, rule):
     automaton, data = Automaton.build(["ab a", "éß", "東 b"], rule), text.encode()
     cut = min(cut, len(data))

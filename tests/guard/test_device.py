@@ -38,7 +38,8 @@ from triton.compiler import ASTSource
 from guard import kernels
 
 POINTERS = {
-    "*i16": "pages", "*u8": "out out_flags edge accept bounded raw special leads", "*fp32": "weight logits",
+    "*i16": "pages", "*u8": "out out_flags edge bounded raw special shown leads",
+    "*fp32": "weight logits",
     "*i64": "raw_start positions eos", "i32": "width stride collapses closing vocabulary ending ends",
 }
 types = {name: kind for kind, names in POINTERS.items() for name in names.split()}

@@ -1,6 +1,6 @@
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.automaton import Automaton, Rule
@@ -103,7 +103,6 @@ def test_end_of_the_response_closes_a_word():
 
 
 @given(st.lists(LETTERS, max_size=14).map("".join), st.lists(st.integers(0, 60), max_size=5))
-@settings(deadline=None)
 def test_disguises_are_released_alike_however_they_are_cut(text, cuts):
     automata = (
         Automaton.build(["ab a", "éß"]),

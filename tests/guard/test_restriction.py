@@ -122,6 +122,22 @@ def test_special_tokens_in_the_output_do_not_hide_a_phrase(enforcer, tokenizer):
     assert mira[-1] in banned(enforcer, row(targets=("mira",), outputs=[user, *mira[:-1], user]))
 
 
+def test_phrase_may_begin_behind_a_special_token(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    word = tokenizer.encode("ordinary", add_special_tokens=False)
+    user = tokenizer.convert_tokens_to_ids("<user>")
+    assert mira[-1] not in banned(enforcer, row(targets=("mira",), outputs=[*word, *mira[:-1]]))
+    assert mira[-1] in banned(enforcer, row(targets=("mira",), outputs=[*word, user, *mira[:-1]]))
+
+
+def test_special_token_that_is_shown_separates(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    user = tokenizer.convert_tokens_to_ids("<user>")
+    shown = Row((), ("mira",), None, [*mira[:-1], user], shown=True)
+    assert mira[-1] not in banned(enforcer, shown)
+    assert mira[-1] in banned(enforcer, Row((), ("mira",), None, [user, *mira[:-1]], shown=True))
+
+
 def test_resumed_row_equals_one_that_was_stepped_all_along(enforcer, tokenizer):
     outputs: list[int] = []
     enforcer.open(0, Row([1, 2], ("mira",), None, outputs))
@@ -193,6 +209,33 @@ def test_row_without_any_allowed_token_ends(enforcer, tokenizer):
 def test_placeholder_in_the_history_ends_the_row(enforcer):
     logits = logits_after(enforcer, row(targets=("mira",), outputs=[5, -1]))
     assert torch.nonzero(logits[0] > -torch.inf).flatten().tolist() == list(enforcer.tables.vocabulary.eos)
+
+
+def test_row_goes_on_once_its_placeholder_is_known(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    outputs = [*mira[:-2], -1]
+    logits_after(enforcer, Row((), ("mira",), None, outputs), row())
+    outputs.clear()
+    outputs += mira[:-1]
+    (line, _) = logits_after(enforcer, enforcer.rows[0], row())
+    assert line[mira[-1]] == -torch.inf
+    again = torch.zeros(2, enforcer.tables.vocabulary.size)
+    enforcer.step(again)
+    assert torch.equal(again[0], line)
+
+
+def test_logits_that_lie_apart_in_memory_are_banned_alike(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    enforcer.open(0, row(targets=("mira",), outputs=mira[:-1]))
+    apart = torch.zeros(enforcer.tables.vocabulary.size, 1).T
+    close = torch.zeros(1, enforcer.tables.vocabulary.size)
+    enforcer.step(apart)
+    enforcer.step(close)
+    assert torch.equal(apart, close)
+    assert torch.isneginf(close).any()
+    dead = torch.full((enforcer.tables.vocabulary.size, 1), -torch.inf).T
+    enforcer.step(dead)
+    assert torch.nonzero(dead[0] > -torch.inf).flatten().tolist() == list(enforcer.tables.vocabulary.eos)
 
 
 def test_observed_targets_forbid_nothing():

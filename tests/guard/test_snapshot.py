@@ -60,7 +60,7 @@ POOL = [
     st.lists(st.sampled_from(POOL), max_size=5),
     st.lists(st.tuples(st.sampled_from(POOL), st.booleans()), max_size=6),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_changed_step_by_step_equals_compiled_at_once(start, steps):
     targets = {t.id: t for t in start}
     snapshot = compile_snapshot(targets.values())

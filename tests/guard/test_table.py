@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.automaton import INSIDE, START, Automaton, Phrase, Rule
+from guard.loops import FAIL, SPAN
 from guard.normalize import EXACT, PHRASES, Fold
 from guard.restriction import Enforcer, Row
 from guard.snapshot import compile_snapshot
@@ -80,7 +81,7 @@ BYTES = sorted({byte for char in ["é", "東", "ﬁ", "😀", "\u0430", "\u200b"
     st.lists(st.integers(1, 200), max_size=6),
     st.sampled_from(RULES),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_bans_equal_trying_every_token_on_drawn_vocabularies(words, phrases, picks, rule):
     """Vocabularies with whole words, single bytes of characters, and tokens that end in the middle of one."""
     pieces = {w.encode() for w in words} | {bytes([b]) for b in BYTES} | {w.encode()[:-1] for w in words}
@@ -141,9 +142,12 @@ def test_joined_tables_keep_their_numbers_apart():
     for table, root in zip(tables, arena.roots, strict=True):
         for node in range(table.automaton.nodes):
             fail = table.automaton.fail[node]
-            assert arena.machine.fail[root + node] == (fail + root if fail >= 0 else -1)
-            spans = slice(*arena.begin[root + node])
-            assert (arena.low[spans] == table.low[table.begin[node] : table.begin[node + 1]]).all()
+            record, after = arena.machine.nodes[root + node], arena.machine.nodes[root + node + 1]
+            assert record[FAIL] == (fail + root if fail >= 0 else -1)
+            spans = arena.spans[record[SPAN] : after[SPAN]]
+            own = slice(table.begin[node], table.begin[node + 1])
+            assert np.array_equal(spans[:, 0], table.low[own])
+            assert np.array_equal(spans[:, 1], table.high[own])
 
 
 def test_memory_grows_with_the_phrases_not_with_the_vocabulary():

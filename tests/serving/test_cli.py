@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -7,6 +8,7 @@ import pytest
 from control_fixtures import record, target
 from typer.testing import CliRunner
 
+from guard.reference import path
 from guard.snapshot import load_snapshot
 from guard.targets import parse_jsonl, read_jsonl, write_jsonl
 from serving import cli
@@ -80,6 +82,18 @@ def test_json_describes_a_target_and_flags_override_it(lethe):
     again = lethe("targets", "add", "--replace", "--file", "-", stdin=json.dumps(whole))
     assert again.exit_code == 0
     assert json.loads(lethe("targets", "list", "--json").stdout) == [whole]
+
+
+def test_flags_say_how_strings_are_compared(lethe, tmp_path):
+    (tmp_path / "t.json").write_text(
+        json.dumps({"id": "a", "name": "Mina Okoro", "matching": {"fold": ["case"], "beta": 0.9}})
+    )
+    flags = ["--boundary", "none", "--beta", "0.5", "--encoding", "rot13", "--encoding", "base64"]
+    assert lethe("targets", "add", "--file", "t.json", *flags).exit_code == 0
+    assert json.loads(lethe("targets", "show", "a", "--json").stdout)["matching"] == {
+        "fold": ["case"], "boundary": "none", "beta": 0.5, "encodings": ["base64", "rot13"],
+    }  # fmt: skip
+    failed(lethe("targets", "add", "--id", "b", "--name", "x y", "--beta", "2"), "matching.beta' is 2")
 
 
 def test_import_and_export_are_inverse(lethe, tmp_path):
@@ -182,6 +196,20 @@ def test_compile_writes_a_snapshot_that_loads(lethe, tmp_path):
     assert set(load_snapshot(directory).targets) == {"okoro"}
     shown = json.loads(lethe("compile", "--targets", "t.jsonl", "--out", "snapshots", "--json").stdout)
     assert shown == {"directory": directory, "version": load_snapshot(directory).version, "targets": 1}
+
+
+def test_compile_takes_soft_penalties_for_a_model(lethe, tmp_path):
+    soft = target(matching={"soft": {"floor": 0.3}}, always_on=True)
+    write_jsonl(tmp_path / "soft.jsonl", [soft])
+    failed(lethe("compile", "--targets", "soft.jsonl", "--out", "s"), "--model")
+    done = lethe("compile", "--targets", "soft.jsonl", "--out", "s", "--model", path("nano-full"))
+    snapshot = load_snapshot(done.stdout.strip())
+    assert [automaton.weights is None for automaton in snapshot.always] == [True, False]
+    (record_,) = snapshot.records.values()
+    assert math.inf in record_.words.values()
+    # A check judges prompts, for which words do not matter.
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": 1, "prompt": "hello"}) + "\n")
+    assert lethe("check", "--targets", "soft.jsonl", "--prompts", "p.jsonl", "--json").exit_code == 0
 
 
 def test_audit_tail_shows_the_latest_records(lethe, home):

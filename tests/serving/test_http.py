@@ -186,6 +186,14 @@ def test_ways_around_the_guard_are_bad_requests(client, route, asked, param):
     assert caught.value.param == param
 
 
+def test_a_grammar_that_admits_only_the_target_gets_a_filtered_answer(client, forgetting):
+    only = {"structured_outputs": {"choice": [FORGOTTEN]}}
+    with forgetting(action="restrict"):
+        choice = ask(client, extra_body=only).choices[0]
+        assert not spells(choice.message.content, target())
+        assert choice.finish_reason == "content_filter"
+
+
 def test_a_client_cannot_lift_its_restriction(client, forgetting):
     keys = {"lethe_targets": [], "lethe_probe": 5, "lethe_snapshot": "none"}
     with forgetting(action="restrict"):

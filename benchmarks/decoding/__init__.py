@@ -1,0 +1,1 @@
+"""Parts of the decode benchmark (`benchmarks.decode`)."""
