@@ -1,7 +1,7 @@
 """What decoding under the guard costs, beside its peers: every figure of the decode table.
 
-    python -m benchmarks.decode          # writes benchmarks/results/decode.json and .png, in half an hour
-    python -m benchmarks.decode --quick  # the same with few rounds, written nowhere
+python -m benchmarks.decode          # writes benchmarks/results/decode.json and .png, in half an hour
+python -m benchmarks.decode --quick  # the same with few rounds, written nowhere
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from guard.detectors import DETECTORS, Detector
 from guard.encoder import Encoder
 from guard.snapshot import Snapshot
-from guard.types import Match
+from guard.types import ForgetTarget, Match
 
 
 class Classifier:
@@ -52,6 +52,11 @@ class Classifier:
             detectors = [detector.changed(put, gone) for detector in self._detectors]
         recent = self.recent.union(gone, (target.id for target in put))
         return Classifier(snapshot, self._encoder, detectors, recent)
+
+    def foresee(self, targets: Sequence[ForgetTarget]) -> None:
+        """Has the encoder remember what `changed` will ask it for these targets; safe beside requests."""
+        for build in DETECTORS.values():
+            build(targets, self._encoder)
 
     def compacted(self) -> Classifier:
         """The same classifier as if built anew; no text is encoded for it."""

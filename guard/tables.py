@@ -17,6 +17,8 @@ class Tables:
         self._lexicons: dict[Folding, Lexicon] = {}
         self._compiled: dict[int, Table] = {}
         self._prepared: tuple[Automaton, ...] = ()
+        # What the first always-on target would otherwise wait for: the vocabulary read, the loops compiled.
+        self._table(Automaton.build(["warm-up"]))
         self.prepare(snapshot)
         self.install(snapshot)
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from guard.encoder import SentenceEncoder
 from guard.errors import GuardInactive
+from guard.semantic_penalty import softener
+from guard.vocabulary import Vocabulary
 from serving.admin import router
 from serving.engine import GuardedGenerate, require_effect
-from serving.live import LiveGuard, open_guard
+from serving.live import LiveGuard
 from serving.middleware import GuardMiddleware
-from serving.settings import read_settings
+from serving.settings import Settings, read_settings
+from serving.workers import EngineWorkers, Workers
+
+_log = logging.getLogger(__name__)
 
 
 class GuardEndpoint:
@@ -46,16 +53,34 @@ class GuardEndpoint:
         if engine_client is None:
             raise GuardInactive("there is no engine to guard here; use 'lethe serve'")
 
-        async def push(directory: str) -> None:
-            await engine_client.collective_rpc("lethe_load_snapshot", args=(directory,))
-
-        guard = open_guard(read_settings(), push)
+        tokenizer = engine_client.renderer.get_tokenizer()
+        guard = open_guard(read_settings(), EngineWorkers(engine_client.collective_rpc), tokenizer)
         await guard.start()
         await check(engine_client, guard)
-        engine_client.generate = GuardedGenerate(
-            engine_client.generate, guard, engine_client.renderer.get_tokenizer()
-        )
+        engine_client.generate = GuardedGenerate(engine_client.generate, guard, tokenizer)
         state.lethe = guard
+
+
+def open_guard(settings: Settings, workers: Workers, tokenizer: Any) -> LiveGuard:
+    """A LiveGuard on the settings' database and encoder, for the model of a tokenizer; not started yet."""
+    import torch
+
+    from serving.database import open_database
+    from serving.store import AuditLog, SqlAuditSink, SqlTargetStore
+
+    # The engine computes in another process, and a second thread mostly waits for a core that the engine has:
+    # on two busy cores 14 sentences took 60 ms with one thread and 130 to 870 ms with two.
+    torch.set_num_threads(1)
+    database = open_database(settings.database_url)
+    sink = SqlAuditSink(AuditLog(database), settings.audit_queue)
+    encoder = SentenceEncoder(settings.encoder)
+    soften = softener(lambda: Vocabulary.from_tokenizer(tokenizer), encoder, settings.home / "words", _tell)
+    return LiveGuard(SqlTargetStore(database), sink, settings, encoder, workers, soften)
+
+
+def _tell(done: int, total: int) -> None:
+    if done % 4096 < 512 or done == total:
+        _log.info("%d of %d words of the vocabulary are encoded", done, total)
 
 
 async def check(engine_client: Any, guard: LiveGuard) -> None:

@@ -1,37 +1,41 @@
 """The running guard: the pipeline in force, and how a change of the targets gets there without a restart.
 
-A change travels store -> compiled snapshot on disk -> workers -> classifier. Workers come first, so that a
-prompt is never judged by targets whose strings the engine does not know yet.
+A change travels store -> workers -> classifier. Workers come before the classifier, so that a prompt is never
+judged by targets whose strings the engine does not know yet. A small change goes to the workers as it is. The
+whole set goes there by a compiled snapshot on disk: at the start, after a failure, and when much changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from guard.audit import AuditSink
 from guard.classifier import Classifier
-from guard.encoder import Encoder, SentenceEncoder
+from guard.encoder import Encoder
 from guard.errors import GuardInactive, LetheError
 from guard.pipeline import Pipeline
-from guard.snapshot import Snapshot, compile_snapshot
+from guard.snapshot import Soften, compile_snapshot
 from guard.targets import TargetStore
 from guard.types import ForgetTarget
 from serving import metrics
+from serving.delivery import POLL_SECONDS, Delivery, write_snapshot
+from serving.edits import Edit
+from serving.state import State, Step
+from serving.workers import Workers
 
 if TYPE_CHECKING:
     from serving.settings import Settings
 
-Push = Callable[[str], Awaitable[object]]
-"""Has every engine worker load the snapshot in this directory; returns when all enforce it, else raises."""
+RECENT = 256  # targets that came since the last compaction, from which on the next one begins
+FORESEEN = 64  # targets of one change up to which their encoding is worth a thread of its own
 
 _log = logging.getLogger(__name__)
 
@@ -48,32 +52,30 @@ class Change:
     seconds: float  # from the call to the moment it is enforced
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What is in force, and which store content it was made from."""
-
-    pipeline: Pipeline
-    revision: int
-    expiry: datetime | None  # the next target to expire
-    installed: datetime
-
-
 class LiveGuard:
     """Keeps the pipeline and the workers at the store's targets."""
 
     def __init__(
-        self, store: TargetStore, sink: AuditSink, settings: Settings, encoder: Encoder, push: Push
+        self,
+        store: TargetStore,
+        sink: AuditSink,
+        settings: Settings,
+        encoder: Encoder,
+        workers: Workers,
+        soften: Soften | None = None,
     ) -> None:
         self.store = store
         self.sink = sink
         self.settings = settings
         self.admin_key = settings.read_admin_key()
         self._encoder = encoder
-        self._push = push
+        self._delivery = Delivery(workers, settings)
+        self._soften = soften
         self._lock = asyncio.Lock()
-        self._state: _State | None = None
-        self._pushed: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._state: State | None = None
+        self._edits: dict[int, Edit] = {}  # own changes that are not in force yet, by the store's revision
+        self._watching: asyncio.Task[None] | None = None
+        self._compacting: asyncio.Task[None] | None = None
 
     @property
     def pipeline(self) -> Pipeline:
@@ -86,63 +88,66 @@ class LiveGuard:
 
     @property
     def installed(self) -> datetime:
-        """When the snapshot in force was installed."""
-        return self._current().installed
+        """When the targets in force were brought there."""
+        return self._current().made
 
     async def start(self) -> None:
         """Brings the store's targets into force and watches the store from then on."""
         await asyncio.to_thread(_warm_up, self._encoder)
         await self.refresh()
-        self._task = asyncio.create_task(self._watch(), name="lethe-watch")
+        self._watching = asyncio.create_task(self._watch(), name="lethe-watch")
 
     async def close(self) -> None:
         """Stops watching and writes the audit records that are still queued."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks = [task for task in (self._watching, self._compacting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         close = getattr(self.sink, "close", None)
         if close is not None:
             await asyncio.to_thread(close)
 
     async def add(self, *targets: ForgetTarget) -> Change:
-        """Registers targets, all or none. Raises TargetExists, NotEnforced."""
-        return await self._change(lambda: self.store.add(*targets))
+        """Registers targets, all or none. Raises TargetExists, InputError, NotEnforced."""
+        return await self._change(lambda: self.store.add(*targets), put=targets)
 
     async def replace(self, target: ForgetTarget) -> Change:
-        """Puts a target in place of the one with its id. Raises TargetNotFound, NotEnforced."""
-        return await self._change(lambda: self.store.replace(target))
+        """Puts a target in place of the one with its id. Raises TargetNotFound, InputError, NotEnforced."""
+        return await self._change(lambda: self.store.replace(target), put=[target])
 
     async def remove(self, target_id: str) -> Change:
         """Removes a target. Raises TargetNotFound, NotEnforced."""
-        return await self._change(lambda: self.store.remove(target_id))
+        return await self._change(lambda: self.store.remove(target_id), removed=[target_id])
 
     async def refresh(self) -> str:
         """Brings the store's targets into force and returns their version; a no-op if they are already."""
         async with self._lock:
-            started = time.perf_counter()
+            started, old = time.perf_counter(), self._state
             try:
-                state, directory = await asyncio.to_thread(self._prepare)
-                if directory is not None:
-                    self._pushed = None
-                    await self._push(str(directory))
-                    self._pushed = state.pipeline.snapshot.version
+                step = await asyncio.to_thread(self._next)
+                state = await self._take(step)
             except Exception:
                 metrics.REFRESH_ERRORS.inc()
                 raise
-            version = state.pipeline.snapshot.version
-            if directory is not None:
-                previous = self._state.pipeline.snapshot.version if self._state else None
-                count = len(state.pipeline.snapshot.targets)
-                metrics.announce(version, count, state.installed.timestamp(), previous)
-                metrics.STAGE_SECONDS.labels("refresh").observe(time.perf_counter() - started)
-                _log.info("snapshot %s with %d targets is in force", version, count)
             self._state = state
-            return version
+            self._edits = {r: edit for r, edit in self._edits.items() if r > state.revision}
+            if step.pushes:
+                count = len(state.snapshot.records)
+                metrics.announce(state.version, count, state.made.timestamp(), old.version if old else None)
+                metrics.STAGE_SECONDS.labels("refresh").observe(time.perf_counter() - started)
+                _log.info("snapshot %s with %d targets is in force", state.version, count)
+            if state.recent > RECENT and (self._compacting is None or self._compacting.done()):
+                self._compacting = asyncio.create_task(self._compact(state), name="lethe-compact")
+            return state.version
 
-    async def _change(self, write: Callable[[], None]) -> Change:
+    async def _change(
+        self, write: Callable[[], int], put: Sequence[ForgetTarget] = (), removed: Sequence[str] = ()
+    ) -> Change:
         started = time.perf_counter()
-        await asyncio.to_thread(write)
+        # Encoding takes longest, so it goes on beside everything else; the classifier comes last anyway.
+        asyncio.get_running_loop().run_in_executor(None, self._foresee, put)
+        revision, edit = await asyncio.to_thread(self._store, write, put, removed)
+        self._edits[revision] = edit
         try:
             version = await self.refresh()
         except Exception as error:
@@ -151,29 +156,72 @@ class LiveGuard:
             ) from error
         return Change(version, time.perf_counter() - started)
 
-    def _current(self) -> _State:
+    def _foresee(self, put: Sequence[ForgetTarget]) -> None:
+        if self._state is not None and len(put) <= FORESEEN:
+            with suppress(Exception):  # the classifier will meet it again, and tell
+                self._state.pipeline.classifier.foresee(put)
+
+    def _store(
+        self, write: Callable[[], int], put: Iterable[ForgetTarget], removed: Iterable[str]
+    ) -> tuple[int, Edit]:
+        edit = Edit.of(put, removed, self._soften)  # first: a target that cannot be enforced is not stored
+        return write(), edit
+
+    def _current(self) -> State:
         if self._state is None:
             raise GuardInactive("the guard has no snapshot yet; await start() before serving")
         return self._state
 
-    def _prepare(self) -> tuple[_State, Path | None]:
-        """The state the store asks for, and the directory to push; None when that is in force already."""
-        # The revision is read first: what is written in between is then compiled once more, never missed.
-        revision, now = self.store.revision(), datetime.now(UTC)
-        old = self._state
-        if old and old.revision == revision and (old.expiry is None or now < old.expiry):
-            return old, None
-        targets = self.store.list()
-        snapshot = compile_snapshot(targets)
-        expiry = _next_expiry(snapshot.targets.values())
-        # After a push that failed halfway nobody knows what the workers hold, so the same version goes again.
-        if old and old.pipeline.snapshot.version == snapshot.version == self._pushed:
-            return _State(old.pipeline, revision, expiry, old.installed), None
-        directory = write_snapshot(snapshot, self.settings)
-        pipeline = Pipeline(
-            snapshot, Classifier(snapshot, self._encoder), self.settings.forms, _count_failure
-        )
-        return _State(pipeline, revision, expiry, now), directory
+    def _next(self) -> Step:
+        """The way to what the store asks for."""
+        # The revision is read first: what is written in between is then read once more, never missed.
+        revision, now, old = self.store.revision(), datetime.now(UTC), self._state
+        if old is None or not self._delivery.arrived(old.version):
+            # After a push that failed halfway nobody knows what the workers hold.
+            return Step(compile_snapshot(self.store.list(), self._soften), revision)
+        own = [self._edits[r] for r in range(old.revision + 1, revision + 1) if r in self._edits]
+        if len(own) == revision - old.revision:
+            edit = reduce(Edit.then, own, Edit())
+        else:
+            changes = self.store.changes(old.revision)
+            revision, gone = changes.revision, old.snapshot.records.keys() - changes.ids
+            edit = Edit.of(changes.put, gone, self._soften)
+        return old.step(old.due(edit, now), revision)
+
+    async def _take(self, step: Step) -> State:
+        """The state that a step leads to; the workers enforce it, nobody else knows it yet."""
+        old, snapshot = self._state, step.snapshot
+        if step.pushes:
+            snapshot = await self._delivery.push(snapshot, None if step.whole else step.edit)
+        if old is None:
+            return await asyncio.to_thread(
+                State.of, snapshot, step.revision, self._encoder, self.settings.forms
+            )
+        return await asyncio.to_thread(old.moved, snapshot, step)
+
+    async def _compact(self, begun: State) -> None:
+        """Compiles recent targets into the large part, while requests and further changes go on."""
+        try:
+            compacted = await asyncio.to_thread(begun.compacted)
+            directory = await asyncio.to_thread(write_snapshot, compacted.snapshot, self.settings)
+            async with self._lock:
+                await self._delivery.prepare(directory)
+            while not await self._settle(compacted, begun):
+                await asyncio.sleep(POLL_SECONDS)
+        except Exception as error:
+            metrics.REFRESH_ERRORS.inc()
+            _log.error("targets could not be compacted: %s", _reason(error))
+
+    async def _settle(self, compacted: State, begun: State) -> bool:
+        """Puts a compacted state into force, or gives it up if it came too late; False: not prepared yet."""
+        async with self._lock:
+            current = self._current()
+            if not (self._delivery.arrived(current.version) and current.cheaply_on(compacted, begun)):
+                return True
+            snapshot = await self._delivery.compact(current.snapshot, compacted.snapshot)
+            if snapshot is not None:
+                self._state = await asyncio.to_thread(current.on, snapshot, compacted)
+            return snapshot is not None
 
     async def _watch(self) -> None:
         """Picks up changes made in the store by others, and targets that expire."""
@@ -182,40 +230,12 @@ class LiveGuard:
             try:
                 await self.refresh()
             except Exception as error:
-                # Message only of our own errors: a driver's may quote a row.
-                reason = str(error) if isinstance(error, LetheError) else type(error).__name__
-                _log.error("targets could not be brought into force, trying again: %s", reason)
+                _log.error("targets could not be brought into force, trying again: %s", _reason(error))
 
     def _pause(self) -> float:
         expiry = self._current().expiry
         left = (expiry - datetime.now(UTC)).total_seconds() if expiry else self.settings.poll_seconds
         return min(max(left, 0.01), self.settings.poll_seconds)
-
-
-def open_guard(settings: Settings, push: Push) -> LiveGuard:
-    """A LiveGuard on the database and the encoder of the settings; not started yet."""
-    import torch
-
-    from serving.database import open_database
-    from serving.store import AuditLog, SqlAuditSink, SqlTargetStore
-
-    # The engine computes in another process, and a second thread mostly waits for a core that the engine has:
-    # on two busy cores 14 sentences took 60 ms with one thread and 130 to 870 ms with two.
-    torch.set_num_threads(1)
-    database = open_database(settings.database_url)
-    sink = SqlAuditSink(AuditLog(database), settings.audit_queue)
-    return LiveGuard(SqlTargetStore(database), sink, settings, SentenceEncoder(settings.encoder), push)
-
-
-def write_snapshot(snapshot: Snapshot, settings: Settings) -> Path:
-    """The directory of the saved snapshot, which becomes the youngest; the oldest ones are deleted."""
-    directory = snapshot.save(settings.snapshots)
-    os.utime(directory)
-    saved = (path for path in settings.snapshots.iterdir() if (path / "snapshot.json").exists())
-    ages = sorted(((path.stat().st_mtime_ns, path) for path in saved), reverse=True)
-    for _, path in ages[settings.snapshots_kept :]:
-        shutil.rmtree(path, ignore_errors=True)
-    return directory
 
 
 def _warm_up(encoder: Encoder) -> None:
@@ -224,10 +244,6 @@ def _warm_up(encoder: Encoder) -> None:
     Classifier(snapshot, encoder).matches(["Is it warm?"])
 
 
-def _next_expiry(targets: Iterable[ForgetTarget]) -> datetime | None:
-    return min((target.expires_at for target in targets if target.expires_at is not None), default=None)
-
-
-def _count_failure(error: Exception) -> None:
-    metrics.DETECTOR_ERRORS.inc()
-    _log.error("a detector failed (%s), the request is refused", type(error).__name__)
+def _reason(error: Exception) -> str:
+    """The message of our own errors only: a driver's may quote a row."""
+    return str(error) if isinstance(error, LetheError) else type(error).__name__

@@ -95,6 +95,8 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
             )
         vocabulary = Vocabulary.from_tokenizer(cached_tokenizer_from_config(model), model.get_vocab_size())
         self.tables = Tables(vocabulary, load_snapshot(self.wiring.snapshot))
+        if not self.wiring.router:
+            self.tables.of(None, None)  # what every request will need, compiled before the first
         self._host = Enforcer(self.tables)
         self._device: DeviceEnforcer | None = None
         if isinstance(rest[0], LogitsProcRequestState):

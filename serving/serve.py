@@ -14,7 +14,7 @@ from typing import Any
 from guard import reference
 from guard.errors import GuardInactive, InputError
 from guard.snapshot import compile_snapshot
-from serving.live import write_snapshot
+from serving.delivery import write_snapshot
 from serving.settings import read_settings
 
 PROCESSOR = "serving.plugin:GuardLogitsProcessor"

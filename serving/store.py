@@ -18,6 +18,7 @@ from sqlmodel import Session, col, delete, select, update
 
 from guard.audit import AuditRecord
 from guard.errors import TargetExists, TargetNotFound
+from guard.targets import Changes
 from guard.types import ForgetTarget
 from serving.database import AuditRow, CounterRow, TargetRow, session_on
 from serving.metrics import AUDIT_BACKLOG, AUDIT_BLOCKED, AUDIT_LOST, STORE_ERRORS
@@ -31,12 +32,11 @@ class SqlTargetStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, *targets: ForgetTarget) -> None:
+    def add(self, *targets: ForgetTarget) -> int:
         """See TargetStore."""
         with self._change() as (session, revision):
-            taken = set(
-                session.exec(select(TargetRow.id).where(col(TargetRow.id).in_([t.id for t in targets])))
-            )
+            ids = [target.id for target in targets]
+            taken = set(session.exec(select(TargetRow.id).where(col(TargetRow.id).in_(ids))))
             position = session.exec(select(func.max(TargetRow.position))).one() or 0
             now = _now()
             for target in targets:
@@ -54,24 +54,27 @@ class SqlTargetStore:
                         updated=now,
                     )
                 )
+            return revision
 
-    def replace(self, target: ForgetTarget) -> None:
+    def replace(self, target: ForgetTarget) -> int:
         """See TargetStore."""
         with self._change() as (session, revision):
             row = _row(session, target.id)
             row.document, row.revision, row.updated = _document(target), revision, _now()
             session.add(row)
+            return revision
 
     def get(self, target_id: str) -> ForgetTarget:
         """See TargetStore."""
         with session_on(self._engine) as session:
             return _target(_row(session, target_id).document)
 
-    def remove(self, target_id: str) -> None:
+    def remove(self, target_id: str) -> int:
         """See TargetStore."""
-        with self._change() as (session, _):
+        with self._change() as (session, revision):
             _row(session, target_id)
             session.exec(delete(TargetRow).where(col(TargetRow.id) == target_id))
+            return revision
 
     def list(self) -> tuple[ForgetTarget, ...]:
         """See TargetStore."""
@@ -82,7 +85,18 @@ class SqlTargetStore:
     def revision(self) -> int:
         """See TargetStore."""
         with session_on(self._engine) as session:
-            return session.exec(select(CounterRow.value).where(CounterRow.name == "revision")).one()
+            return _revision(session)
+
+    def changes(self, since: int) -> Changes:
+        """See TargetStore."""
+        written = select(TargetRow.document).where(col(TargetRow.revision) > since)
+        with session_on(self._engine) as session:
+            # The revision is read first: what is written in between is then read once more, never missed.
+            revision = _revision(session)
+            ids = frozenset(session.exec(select(TargetRow.id)))
+            documents = session.exec(written.order_by(col(TargetRow.position))).all()
+        put = tuple(_target(document) for document in documents)
+        return Changes(revision, put, ids.union(target.id for target in put))
 
     @contextmanager
     def _change(self) -> Iterator[tuple[Session, int]]:
@@ -92,13 +106,9 @@ class SqlTargetStore:
         nobody sees a revision before the change that belongs to it.
         """
         with session_on(self._engine) as session:
-            session.exec(
-                update(CounterRow)
-                .where(col(CounterRow.name) == "revision")
-                .values(value=CounterRow.value + 1)
-            )
-            revision = session.exec(select(CounterRow.value).where(CounterRow.name == "revision")).one()
-            yield session, revision
+            counter = update(CounterRow).where(col(CounterRow.name) == "revision")
+            session.exec(counter.values(value=CounterRow.value + 1))
+            yield session, _revision(session)
             session.commit()
 
 
@@ -229,6 +239,10 @@ class SqlAuditSink:
     def _lose(self, records: Sequence[AuditRecord], error: Exception) -> None:
         AUDIT_LOST.inc(len(records))
         _log.error("%d audit records lost (%s)", len(records), type(error).__name__)
+
+
+def _revision(session: Session) -> int:
+    return session.exec(select(CounterRow.value).where(CounterRow.name == "revision")).one()
 
 
 def _row(session: Session, target_id: str) -> TargetRow:

@@ -120,20 +120,30 @@ def test_recent_counts_the_changed_targets_until_compacted(encoder):
     assert changed.compacted().recent == classifier.changed(snapshot).recent == frozenset()
 
 
+class Asked:
+    """An encoder that notes what it is asked."""
+
+    def __init__(self, encoder):
+        self._encoder = encoder
+        self.texts = []
+
+    def encode(self, texts):
+        self.texts += texts
+        return self._encoder.encode(texts)
+
+
 @pytest.mark.parametrize("ids", ["", "a"])
-def test_only_what_is_new_is_encoded(encoder, ids):
-    class Counting:
-        texts = 0
-
-        def encode(self, texts):
-            self.texts += len(texts)
-            return encoder.encode(texts)
-
-    counting = Counting()
+def test_only_what_is_new_is_encoded_and_can_be_foreseen(encoder, ids):
+    asked = Asked(encoder)
     snapshot = compile_snapshot([person(i, PEOPLE[0], 1) for i in ids])
-    classifier = Classifier(snapshot, counting)
-    counting.texts = 0
-    changed = classifier.changed(snapshot.changed({"b": Record.of(person("b", PEOPLE[2], 0))}))
-    assert counting.texts == 4
+    classifier = Classifier(snapshot, asked)
+    new = person("b", PEOPLE[2], 0)
+    asked.texts.clear()
+    changed = classifier.changed(snapshot.changed({"b": Record.of(new)}))
+    needed = list(asked.texts)
+    assert len(needed) == 4
     changed.compacted()
-    assert counting.texts == 4
+    assert asked.texts == needed
+    asked.texts.clear()
+    classifier.foresee([new])
+    assert asked.texts == needed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from control_fixtures import minilm
-from engine_fixtures import ADMIN_KEY, FORGOTTEN, engine, model, wiring
+from engine_fixtures import ADMIN_KEY, FORGOTTEN, engine, load, model, wiring
 
 import serving
 from guard.audit import MemoryAuditSink
@@ -29,21 +29,21 @@ def empty(guarded):
     """The same engine, back at no targets after the test."""
     yield guarded
     directory = guarded.llm_engine.vllm_config.additional_config["lethe"]["snapshot"]
-    guarded.collective_rpc("lethe_load_snapshot", args=(directory,))
+    load(guarded, directory)
 
 
 @pytest.fixture
 async def live(tmp_path):
-    """Makes running guards on targets; ``push`` decides what the engine learns of them."""
+    """Makes running guards on targets; ``workers`` are told of them."""
     guards = []
 
-    async def start(targets, push, **settings):
+    async def start(targets, workers, **settings):
         guard = LiveGuard(
             MemoryTargetStore(targets),
             MemoryAuditSink(),
             read_settings(home=tmp_path / "home", **settings),
             minilm(),
-            push,
+            workers,
         )
         await guard.start()
         guards.append(guard)

@@ -1,5 +1,6 @@
-"""Targets, an encoder and databases for the tests of the control side."""
+"""Targets, an encoder, databases and workers for the tests of the control side."""
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -19,6 +20,9 @@ from fastapi import FastAPI
 from guard import ForgetTarget
 from guard.audit import AuditRecord
 from guard.encoder import SentenceEncoder
+from guard.snapshot import compile_snapshot, load_snapshot
+from guard.tables import Tables
+from guard.vocabulary import Vocabulary
 from serving.admin import router
 from serving.database import open_database
 from serving.live import LiveGuard
@@ -56,6 +60,54 @@ def record(number: int = 0, **fields) -> AuditRecord:
     return AuditRecord(**(values | fields))
 
 
+class Workers:
+    """Two workers of an engine without the engine: they load, compile and answer as `serving.worker` does.
+
+    The first is a pipeline stage that samples nothing, so it enforces nothing.
+
+    Attributes:
+        tables: what the second one enforces, over a vocabulary of bytes.
+        calls: names of the calls that changed something.
+        error: raised by every call.
+        slow: while it is set, nothing gets prepared.
+    """
+
+    def __init__(self):
+        vocabulary = Vocabulary((*(bytes([b]) for b in range(256)), b""), frozenset([256]), (256,))
+        self.tables = Tables(vocabulary, compile_snapshot([]))
+        self.calls = []
+        self.error = None
+        self.slow = False
+
+    @property
+    def version(self):
+        return self.tables.snapshot.version
+
+    async def prepare(self, directory):
+        self._called("prepare")
+        self._prepared = load_snapshot(directory)
+        self.tables.prepare(self._prepared)
+
+    async def prepared(self):
+        return not self.slow
+
+    async def install(self, compacting):
+        self._called("compact" if compacting else "load")
+        self.tables.install(self.tables.snapshot.on(self._prepared) if compacting else self._prepared)
+        return ["", self.version]
+
+    async def change(self, put, removed):
+        self._called("change")
+        self.tables.install(self.tables.snapshot.changed(put, removed))
+        await asyncio.sleep(0)
+        return ["", self.version]
+
+    def _called(self, name):
+        if self.error:
+            raise self.error
+        self.calls.append(name)
+
+
 class Served:
     """The admin routes under a real uvicorn in a thread, on a real database."""
 
@@ -64,21 +116,17 @@ class Served:
         self.engine = open_database(self.settings.database_url)
         self.store = SqlTargetStore(self.engine)
         self.sink = SqlAuditSink(AuditLog(self.engine))
-        self.push_error = None
+        self.workers = Workers()
         self.app = FastAPI(lifespan=self._lifespan)
         self.app.include_router(router)
         config = uvicorn.Config(self.app, port=0, log_level="critical", ws="none")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
 
-    async def _push(self, directory):
-        if self.push_error:
-            raise self.push_error
-
     def _lifespan(self, app):
         @asynccontextmanager
         async def span(app):
-            app.state.lethe = LiveGuard(self.store, self.sink, self.settings, minilm(), self._push)
+            app.state.lethe = LiveGuard(self.store, self.sink, self.settings, minilm(), self.workers)
             await app.state.lethe.start()
             yield
             await app.state.lethe.close()
@@ -102,6 +150,14 @@ class Served:
     @property
     def guard(self):
         return self.app.state.lethe
+
+    @property
+    def push_error(self):
+        return self.workers.error
+
+    @push_error.setter
+    def push_error(self, error):
+        self.workers.error = error
 
 
 def free_port() -> int:

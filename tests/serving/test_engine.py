@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from control_fixtures import Workers
 from engine_fixtures import (
     ENGINE,
     FORGOTTEN,
@@ -17,11 +18,12 @@ from engine_fixtures import (
 )
 
 from guard.errors import GuardInactive
-from guard.types import Action
+from guard.types import Action, Matching
 from guard.vocabulary import special_ids
 from serving import logits
 from serving.endpoint import check
 from serving.middleware import Exchange, exchange
+from serving.workers import EngineWorkers
 
 pytestmark = ENGINE
 
@@ -55,12 +57,9 @@ class InProcess:
     async def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
         return self.llm.collective_rpc(method, args=args)
 
-    async def push(self, directory):
-        await self.collective_rpc("lethe_load_snapshot", args=(directory,))
-
-
-async def no_push(directory):
-    """An engine that never hears of the targets, so that only the response filter is left."""
+    @property
+    def workers(self):
+        return EngineWorkers(self.collective_rpc)
 
 
 @pytest.fixture
@@ -73,8 +72,8 @@ def guard_on(client, live):
     """Makes a guarded `generate` on targets; returns it with its guard."""
     from serving.engine import GuardedGenerate
 
-    async def make(*targets, push=client.push, **settings):
-        guard = await live(targets, push, **settings)
+    async def make(*targets, workers=client.workers, **settings):
+        guard = await live(targets, workers, **settings)
         return GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()), guard
 
     return make
@@ -160,9 +159,10 @@ async def test_the_guards_keys_of_a_client_are_replaced_and_its_others_kept(clie
     assert params.extra_args == given
 
 
+# Workers() stand for an engine that never hears of the targets, so that only the response filter is left.
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_response_filter_cuts_what_the_engine_lets_through(client, guard_on, kind):
-    generate, guard = await guard_on(target(), push=no_push)
+    generate, guard = await guard_on(target(), workers=Workers())
     outputs = await run(generate, QUESTION, sampling(kind, logprobs=1))
     bare = text_of(await run(client.generate, QUESTION, sampling(kind)), kind)
     assert spells(bare, target())
@@ -181,7 +181,7 @@ async def test_the_response_filter_cuts_what_the_engine_lets_through(client, gua
 @pytest.mark.parametrize("kind", ["CUMULATIVE", "FINAL_ONLY"])
 async def test_the_tokens_of_a_cut_answer_spell_no_more_than_its_text(guard_on, kind):
     late = target(name=None, examples=(), phrases=(VALUE,), always_on=True)
-    generate, _ = await guard_on(late, push=no_push)
+    generate, _ = await guard_on(late, workers=Workers())
     completion = (await run(generate, QUESTION, sampling(kind)))[-1].outputs[0]
     assert completion.finish_reason == "content_filter"
     assert completion.text.startswith(FORGOTTEN)
@@ -198,7 +198,7 @@ async def test_only_the_samples_that_spell_the_target_are_cut(client, guard_on, 
     spelled = [spells(text_of(bare, kind, index), NAMED) for index in range(6)]
     assert any(spelled)
     assert not all(spelled)
-    generate, _ = await guard_on(NAMED, push=no_push)
+    generate, _ = await guard_on(NAMED, workers=Workers())
     outputs = await run(generate, QUESTION, params)
     for index in range(6):
         released, original = text_of(outputs, kind, index), text_of(bare, kind, index)
@@ -207,11 +207,56 @@ async def test_only_the_samples_that_spell_the_target_are_cut(client, guard_on, 
         assert original.startswith(released) if spelled[index] else released == original
 
 
+async def test_the_engine_follows_every_way_a_change_takes(client, guard_on, monkeypatch):
+    async def answer():
+        return text_of(await run(client.generate, QUESTION, params), "FINAL_ONLY")
+
+    params = sampling(extra_args={"lethe_targets": []})
+    _, guard = await guard_on(target(action="refuse"))
+    bare = await answer()
+    assert spells(bare, NAMED)
+    named = NAMED.model_copy(update={"id": "named"})
+    await guard.add(named)
+    assert not spells(await answer(), NAMED)
+    await guard.replace(named.model_copy(update={"action": "observe"}))
+    assert await answer() == bare
+    # A way of comparing that the workers have not read their vocabulary in: they load everything.
+    with monkeypatch.context() as patch:
+        calls = watch(client, patch)
+        await guard.replace(named.model_copy(update={"matching": Matching(fold=("case", "accents"))}))
+        assert calls[:2] == ["lethe_change", "lethe_prepare"]
+    assert not spells(await answer(), NAMED)
+    # Compiled anew beside decoding, and then removed from what was compiled.
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.live.RECENT", 0)
+        calls = watch(client, patch)
+        await guard.add(target(id="always", always_on=True))
+        while "lethe_install" not in calls or guard.pipeline.snapshot.recent_ids:
+            await asyncio.sleep(0.02)
+    assert not spells(await answer(), NAMED)
+    await guard.remove("always")
+    await guard.remove("named")
+    assert await answer() == bare
+    await check(client, guard)
+
+
+def watch(client, patch) -> list[str]:
+    """Names of the calls that workers get."""
+    calls, call = [], client.llm.collective_rpc
+
+    def noted(method, **given):
+        calls.append(method)
+        return call(method, **given)
+
+    patch.setattr(client.llm, "collective_rpc", noted)
+    return calls
+
+
 async def test_held_back_text_leaves_with_the_end(client, guard_on):
     # The answer stops within the name: what was held back is no target, so it is released.
     params = sampling("DELTA", max_tokens=len(tokenizer().encode(FORGOTTEN[:8], add_special_tokens=False)))
     bare = text_of(await run(client.generate, QUESTION, params), "DELTA")
-    generate, _ = await guard_on(NAMED, push=no_push)
+    generate, _ = await guard_on(NAMED, workers=Workers())
     outputs = await run(generate, QUESTION, params)
     assert text_of(outputs, "DELTA") == bare
     assert outputs[0].outputs[0].text == ""
@@ -325,24 +370,24 @@ def test_a_prompt_is_split_into_its_messages():
 
 
 async def test_the_self_check_passes_a_guarded_engine(client, live):
-    await check(client, await live([target()], client.push))
+    await check(client, await live([target()], client.workers))
 
 
 async def test_the_self_check_finds_an_engine_without_processors(client, live, monkeypatch):
-    guard = await live([target()], client.push)
+    guard = await live([target()], client.workers)
     monkeypatch.setattr(logits, "live", set())
     with pytest.raises(GuardInactive, match="without the guard's logits processor"):
         await check(client, guard)
 
 
 async def test_the_self_check_finds_an_engine_on_other_targets(client, live):
-    guard = await live([target()], no_push)
+    guard = await live([target()], Workers())
     with pytest.raises(GuardInactive, match="instead of snapshot"):
         await check(client, guard)
 
 
 async def test_the_self_check_finds_an_engine_whose_bans_have_no_effect(client, live):
-    guard = await live([target()], client.push)
+    guard = await live([target()], client.workers)
     applied = client.generate
 
     async def unapplied(given, params, request_id, **options):

@@ -5,7 +5,7 @@ import json
 
 import httpx
 import pytest
-from control_fixtures import target
+from control_fixtures import Workers, target
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -59,13 +59,10 @@ ROUTES = [
 async def edge(live):
     """Makes a client of the application on targets."""
 
-    async def no_engine(directory):
-        pass
-
     async def make(*targets, **settings):
         app = Starlette(routes=ROUTES)
         app.add_middleware(GuardMiddleware)
-        app.state.lethe = await live(targets, no_engine, **settings)
+        app.state.lethe = await live(targets, Workers(), **settings)
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge")
 
     return make

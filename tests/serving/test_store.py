@@ -91,6 +91,33 @@ def test_every_change_raises_the_revision_and_reading_does_not(store: TargetStor
     assert seen == sorted(set(seen))
 
 
+def test_every_change_returns_its_revision(store: TargetStore):
+    before = store.revision()
+    revisions = [
+        store.add(target("a"), target("b")),
+        store.replace(target("a", reason="because")),
+        store.remove("a"),
+    ]
+    assert revisions == [before + 1, before + 2, before + 3]
+    assert store.revision() == before + 3
+
+
+def test_changes_since_a_revision_are_what_a_reader_has_to_catch_up_with(store: TargetStore):
+    start = store.add(target("a"), target("b"), target("c"))
+    known = store.revision()
+    assert store.changes(known).put == ()
+    store.remove("b")
+    store.replace(target("c", reason="because"))
+    last = store.add(target("d"))
+    changes = store.changes(known)
+    assert changes.revision == last
+    assert changes.put == (target("c", reason="because"), target("d"))
+    assert changes.ids == {"a", "c", "d"}
+    assert store.changes(last).put == ()
+    assert store.changes(last).ids == changes.ids
+    assert [t.id for t in store.changes(start - 1).put] == ["a", "c", "d"]
+
+
 def test_add_is_all_or_nothing(store: TargetStore):
     store.add(target("b"))
     before = store.revision()
