@@ -118,6 +118,7 @@ class _Field:
         names = ("order", "tails", "closers", "raw", "raw_start", "special")
         self._words = {name: self._upload(getattr(lexicon, name)) for name in names}
         self._words["leads"] = self._upload(leads)
+        self._separator = min(tables.vocabulary.special, default=tables.vocabulary.eos[0])
         self._eos = self._upload(np.array(tables.vocabulary.eos, dtype=np.int64))
         self._states = torch.full((4, slots, 1), -1, dtype=torch.int32, device=device)
         self._shown = torch.zeros(slots, dtype=torch.uint8, device=device)
@@ -154,7 +155,7 @@ class _Field:
         kernels.advance[grid](
             *machine, roots, bounded, lanes, nodes, pendings, reads, *tokens, layout.slots, layout.offsets,
             layout.positions, history.tokens, history.prompt_lengths, width, history.tokens.stride(0),
-            collapses, num_warps=1,
+            vocabulary, self._separator, collapses, num_warps=1,
         )  # fmt: skip
         kernels.forbid[grid](
             *machine, roots, bounded, lanes, nodes, pendings, *tokens,

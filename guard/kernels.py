@@ -120,7 +120,8 @@ def _read(pages, blocks, out_start, out, out_flags, nodes, edge,
 @triton.jit
 def advance(pages, blocks, out_start, out, out_flags, nodes, edge,
             roots, bounded, lanes, states, pendings, reads, raw, raw_start, special, shown,
-            slots, offsets, positions, history, prompt_lengths, width, stride, collapses):  # fmt: skip
+            slots, offsets, positions, history, prompt_lengths, width, stride, vocabulary, separator,
+            collapses):  # fmt: skip
     """Reads the committed tokens that the lanes of a row's request have not read. Grid: rows, lanes.
 
     Only a request's first row does so. ``reads`` [R, L] counts the tokens read, ``history`` [R, stride] has
@@ -138,6 +139,8 @@ def advance(pages, blocks, out_start, out, out_flags, nodes, edge,
         prompt = tl.load(prompt_lengths + slot).to(tl.int32)
         for i in range(tl.load(reads + at), end):
             token = tl.load(history + slot * stride + i).to(tl.int64)
+            # One outside the vocabulary stands for an image or the like, and separates as special ones do.
+            token = tl.where(token < vocabulary, token, separator)
             apart = tl.where(i < prompt, 1, tl.load(shown + slot).to(tl.int32))
             node, pending, _ = _read(
                 pages, blocks, out_start, out, out_flags, nodes, edge,

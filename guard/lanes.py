@@ -61,11 +61,12 @@ class Lanes:
     def tail(self, prompt: Sequence[int], special: frozenset[int]) -> list[int]:
         """The end of the prompt's last message that a phrase may have begun in.
 
-        A response continues it directly; a special token before it separates another message.
+        A response continues it directly; a special token before it separates another message, and so does a
+        token outside the vocabulary, which stands for an image or the like.
         """
         letters, missing, at = self._lexicon.letters, self._longest, len(prompt)
         # One letter more than the longest phrase tells whether a word starts there.
-        while at > 0 and missing >= 0 and prompt[at - 1] not in special:
+        while at > 0 and missing >= 0 and prompt[at - 1] not in special and prompt[at - 1] < len(letters):
             at -= 1
             missing -= int(letters[prompt[at]])
         return list(prompt[at:])

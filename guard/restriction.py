@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from guard.errors import VocabularyError
 from guard.lanes import Integers, Lanes
 from guard.normalize import Folding
 from guard.table import Table
@@ -118,7 +119,13 @@ class Enforcer:
         self, lanes: Lanes, rows: Integers, tokens: Integers, starts: Integers, logits_BV: torch.Tensor
     ) -> None:
         """Steps the rows of one set of lanes."""
-        direct = logits_BV.device.type == "cpu" and logits_BV.is_contiguous()
+        if logits_BV.shape[1] < self.tables.vocabulary.size:
+            raise VocabularyError(
+                f"the logits have {logits_BV.shape[1]} columns, the vocabulary {self.tables.vocabulary.size} "
+                "tokens; the tokenizer is not the model's"
+            )
+        plain = logits_BV.dtype is torch.float32 and logits_BV.is_contiguous()
+        direct = plain and logits_BV.device.type == "cpu"
         place = (logits_BV.data_ptr() if direct else 0, *logits_BV.shape)
         count = lanes.step(rows, tokens, starts, place, self._eos, self._room)
         if count > len(self._room[0]):

@@ -57,7 +57,7 @@ class Both:
         self.prompts = torch.zeros(SLOTS, dtype=torch.int32)
 
     def open(self, slot, targets, outputs=()):
-        prompt = self.draw.choices(range(1, len(TOKENS)), k=self.draw.randint(1, 6))
+        prompt = self.draw.choices([*range(1, len(TOKENS)), 10**6], k=self.draw.randint(1, 6))
         self.tokens[slot, : len(prompt) + len(outputs)] = torch.tensor([*prompt, *outputs])
         self.prompts[slot], self.lengths[slot] = len(prompt), len(prompt) + len(outputs)
         shown = slot % 2 == 1

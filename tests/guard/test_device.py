@@ -40,7 +40,8 @@ from guard import kernels
 POINTERS = {
     "*i16": "pages", "*u8": "out out_flags edge bounded raw special shown leads",
     "*fp32": "weight logits",
-    "*i64": "raw_start positions eos", "i32": "width stride collapses closing vocabulary ending ends",
+    "*i64": "raw_start positions eos",
+    "i32": "width stride separator collapses closing vocabulary ending ends",
 }
 types = {name: kind for kind, names in POINTERS.items() for name in names.split()}
 for name in ("advance", "forbid", "forbid_tails", "rescue"):

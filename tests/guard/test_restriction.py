@@ -5,6 +5,7 @@ import torch
 
 from guard import ForgetTarget
 from guard.automaton import START
+from guard.errors import VocabularyError
 from guard.restriction import Enforcer, Row
 from guard.snapshot import compile_snapshot
 from guard.tables import Tables
@@ -114,6 +115,12 @@ def test_another_message_does_not_start_a_phrase(enforcer, tokenizer):
     mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
     prompt = [*mira[:-1], tokenizer.convert_tokens_to_ids("<user>")]
     assert mira[-1] not in banned(enforcer, row(prompt, ("mira",)))
+
+
+def test_token_outside_the_vocabulary_separates_too(enforcer, tokenizer):
+    mira = tokenizer.encode("Mira Solen", add_special_tokens=False)
+    assert mira[-1] not in banned(enforcer, row([*mira[:-1], 10**6], ("mira",)))
+    assert mira[-1] in banned(enforcer, row([10**6, *mira[:-1]], ("mira",)))
 
 
 def test_special_tokens_in_the_output_do_not_hide_a_phrase(enforcer, tokenizer):
@@ -236,6 +243,12 @@ def test_logits_that_lie_apart_in_memory_are_banned_alike(enforcer, tokenizer):
     dead = torch.full((enforcer.tables.vocabulary.size, 1), -torch.inf).T
     enforcer.step(dead)
     assert torch.nonzero(dead[0] > -torch.inf).flatten().tolist() == list(enforcer.tables.vocabulary.eos)
+
+
+def test_logits_of_another_model_are_refused(enforcer):
+    enforcer.open(0, row())
+    with pytest.raises(VocabularyError, match="9 columns"):
+        enforcer.step(torch.zeros(1, 9))
 
 
 def test_observed_targets_forbid_nothing():
