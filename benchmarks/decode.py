@@ -103,6 +103,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
         heights = [found[str(batch)]["throughput_ratio"] for found in engines.values()]
         axes.bar(places, heights, 0.18, label=f"batch {batch}")
     axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_ylim(0, 1.25)  # room for the legend
     axes.set_xticks([i + 0.3 for i in range(len(engines))], [n.replace(", ", "\n") for n in engines])
     axes.set_ylabel("throughput / unguarded")
     axes.legend(fontsize="small", ncols=4)
