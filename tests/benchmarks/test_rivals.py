@@ -1,7 +1,6 @@
 """The rival methods really do what the decode benchmark measures them for."""
 
 import codecs
-import math
 from contextlib import contextmanager
 from functools import cache
 
@@ -10,52 +9,14 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rival_fixtures import PHRASES, ROWS, STEPS, VLLM, WORLD, chat, contains, tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from benchmarks.rivals.guard_published import (
-    Answer,
-    GuardPublished,
-    PublishedConfig,
-    last_word,
-    ngrams,
-)
-from benchmarks.rivals.token_trie import TokenTrie
-from guard.encoder import SentenceEncoder
-from guard.reference import build, nano, path
+from guard.reference import build, path
 from guard.vocabulary import Vocabulary
 
-# Importing vLLM warns: its kernels wrapper looks at every name of torch.
-VLLM = pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning")
 pytestmark = VLLM
-
-WORLD = nano()
-PERSON = WORLD.forget_people[0]
-ROWS = WORLD.rows_of(PERSON)[:6]
-PHRASES = [PERSON, *dict.fromkeys(row.value for row in ROWS)]
-STEPS = 24
-ENCODER = SentenceEncoder()
-
-
-@cache
-def tokenizer():
-    return AutoTokenizer.from_pretrained(path("nano-full"))
-
-
-@cache
-def model():
-    return AutoModelForCausalLM.from_pretrained(path("nano-full"), dtype=torch.float32).eval()
-
-
-def chat(question: str) -> list[int]:
-    text = tokenizer().apply_chat_template(
-        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-    )
-    return tokenizer().encode(text, add_special_tokens=False)
-
-
-def contains(tokens, phrase) -> bool:
-    return any(tuple(tokens[i : i + len(phrase)]) == tuple(phrase) for i in range(len(tokens)))
 
 
 def spelt(text: str, phrases=PHRASES) -> list[str]:
@@ -290,126 +251,3 @@ def test_llguidance_meets_its_own_limits_long_before_the_raised_ones():
 
     assert reach(raised=False) < len(text) / 4
     assert reach(raised=True) == len(text)
-
-
-# GUARD as published
-
-
-@cache
-def published(**config) -> GuardPublished:
-    stored = [Answer(row.id, row.answer) for row in WORLD.forget]
-    return GuardPublished(model(), tokenizer(), stored, ENCODER, PublishedConfig(**config))
-
-
-@pytest.mark.parametrize("delta", [0.5, math.inf], ids=["soft and hard match", "hard match alone"])
-def test_published_guard_emits_no_phrase_of_the_retrieved_answer(delta):
-    prompt, steps = chat(ROWS[0].question), 10
-    plain = (
-        model()
-        .generate(torch.tensor([prompt]), max_new_tokens=steps, do_sample=False, pad_token_id=0)[
-            0, len(prompt) :
-        ]
-        .tolist()
-    )
-    guarded, stats = published(delta=delta).generate(prompt, steps)
-    answer = next(row.answer for row in WORLD.forget if row.id == stats.answer_id)
-    forms = [
-        tokenizer().encode(space + phrase, add_special_tokens=False)
-        for phrase in ngrams(answer, 5)
-        for space in ("", " ")
-    ]
-    assert any(contains(plain, form) for form in forms)
-    assert not any(contains(guarded, form) for form in forms)
-    assert PERSON in tokenizer().decode(plain)
-    assert PERSON not in tokenizer().decode(guarded)
-    assert stats.dropped_hard
-    assert (stats.dropped_soft > 0) == (delta < 1)
-
-
-def test_published_guard_retrieves_the_answer_and_counts_its_work():
-    config = {"ignore_eos": True, "beams": 3}
-    tokens, stats = published(**config).generate(chat(ROWS[0].question), 6)
-    assert PERSON in next(row.answer for row in WORLD.forget if row.id == stats.answer_id)
-    assert len(tokens) == 6
-    # One beam of 6 candidates first, then at most three.
-    assert 6 * 6 <= stats.candidates <= 6 + 5 * 18
-    assert 0 < stats.encoder_calls <= 6 + 2
-    assert 0 < stats.retrieval_seconds < stats.seconds
-
-
-def test_published_guard_without_penalties_is_plain_beam_search():
-    # Nothing of the stored answer is ever close to what is said.
-    guard = GuardPublished(
-        model(), tokenizer(), [Answer("x", "zzzz")], _Silent(), PublishedConfig(beams=4, delta=math.inf)
-    )
-    prompt = chat(WORLD.rows_of(WORLD.retain_people[0])[0].question)
-    ours, _ = guard.generate(prompt, STEPS)
-    theirs = model().generate(
-        torch.tensor([prompt]),
-        num_beams=4,
-        max_new_tokens=STEPS,
-        do_sample=False,
-        length_penalty=0.0,
-        pad_token_id=0,
-    )
-    assert list(ours) == theirs[0, len(prompt) :].tolist()
-
-
-def test_published_guard_ends_where_every_continuation_is_forbidden():
-    # Below every cosine: any word is too similar, and the end is not taken.
-    tokens, stats = published(delta=-2.0, ignore_eos=True).generate(chat(ROWS[0].question), STEPS)
-    assert stats.exhausted
-    assert stats.dropped_soft
-    assert len(tokens) < STEPS
-
-
-class _Silent:
-    """Vectors at right angles to each other by turns: no text resembles another."""
-
-    def encode(self, texts):
-        rows = np.zeros((len(texts), 2), dtype=np.float32)
-        rows[:, 0 if list(texts) == ["zzzz"] else 1] = 1
-        return rows
-
-
-@pytest.mark.parametrize("length", range(1, 12))
-@pytest.mark.parametrize("beta", [1.0, 0.5, 0.3])
-def test_hard_match_forbids_from_the_stated_fraction_of_a_phrase(length, beta):
-    trie, active = TokenTrie([range(100, 100 + length)], beta), ()
-    active, forbidden = trie.advance(active, 7)
-    assert not forbidden
-    for count in range(1, length + 1):
-        active, forbidden = trie.advance(active, 99 + count)
-        assert forbidden == (count >= math.ceil(round(beta * length, 9)))
-
-
-@given(
-    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=1, max_size=4),
-    st.lists(st.integers(0, 2), max_size=8),
-    st.sampled_from([1.0, 0.5]),
-)
-def test_hard_match_equals_comparing_every_end_with_every_beginning(phrases, tokens, beta):
-    trie, active = TokenTrie(phrases, beta), ()
-    for end in range(1, len(tokens) + 1):
-        active, forbidden = trie.advance(active, tokens[end - 1])
-        matched = [
-            size / len(phrase)
-            for phrase in phrases
-            for size in range(1, min(end, len(phrase)) + 1)
-            if tokens[end - size : end] == phrase[:size]
-        ]
-        assert forbidden == any(fraction >= beta for fraction in matched)
-
-
-def test_phrases_are_all_runs_of_up_to_five_words():
-    found = ngrams("Ann Bo was born in Quillon.", 5)
-    assert len(found) == 6 + 5 + 4 + 3 + 2
-    assert {"Ann", "Quillon", "was born in Quillon", "Ann Bo was born in"} <= set(found)
-    assert "Ann Bo was born in Quillon" not in found
-
-
-@pytest.mark.parametrize(
-    ("text", "word"), [("was bor", "bor"), ("was ", ""), ("in Quillon.", "Quillon"), ("", ""), ("a -", "")]
-)
-def test_last_word_may_be_unfinished(text, word):
-    assert last_word(text) == word
