@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -42,7 +42,40 @@ class Settings(BaseSettings):
         NEUTRAL, min_length=1, description="text used instead of the refusal when `disclose` is off"
     )
     disclose: bool = Field(
-        True, description="off: neutral text, ordinary finish reason and no `x-lethe-*` response headers"
+        True,
+        description="off: neutral text at an ordinary answer's pace, ordinary finish reason, no logprobs and "
+        "no `x-lethe-*` response headers, so that nothing tells that a name is guarded",
+    )
+    refusal_status: Literal[200, 400] = Field(
+        200,
+        description="HTTP status of a refusal: 200 an ordinary answer, 400 an error of type `content_filter`",
+    )
+    mode: Literal["enforce", "observe"] = Field(
+        "enforce", description="`observe`: nothing changes for clients, what would have been done is counted"
+    )
+    open_surfaces: frozenset[str] = Field(
+        frozenset(),
+        description="ways past the guard that are opened on purpose: `beam_search`, `echo_logprobs`, "
+        "`prompt_logprobs`, or a route as `POST /path`; a JSON list in the environment",
+    )
+    traffic: int = Field(
+        1000,
+        ge=0,
+        description="recent prompts and answers kept for dry runs of targets, in memory only; 0: none",
+    )
+    ledger_key: Path | None = Field(
+        None,
+        description="file of the Ed25519 key that signs the ledger; unset: `ledger.key` in `home`, made once",
+    )
+    revisions_kept: int = Field(
+        100, ge=1, description="changes of the targets that can be undone; older ones are forgotten"
+    )
+    drain_seconds: float = Field(
+        30.0, ge=0, description="how long running requests may go on after a stop signal, seconds"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="form of the guard's log lines on stderr")
+    tracing: bool = Field(
+        False, description="export OpenTelemetry spans; where to is said by the `OTEL_*` variables"
     )
     poll_seconds: float = Field(
         1.0,

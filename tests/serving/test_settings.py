@@ -7,8 +7,6 @@ import pytest
 from guard.errors import InputError
 from serving.settings import Settings, read_settings
 
-DOCS = Path(__file__).parents[2] / "docs"
-
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
@@ -85,9 +83,3 @@ def test_empty_admin_key_is_refused(tmp_path, monkeypatch):
         settings.read_admin_key()
     with pytest.raises(InputError, match="empty"):
         read_settings(admin_key=" ").read_admin_key()
-
-
-def test_every_setting_is_documented():
-    text = (DOCS / "http.md").read_text()
-    missing = [name for name in Settings.model_fields if f"`LETHE_{name.upper()}`" not in text]
-    assert missing == []
