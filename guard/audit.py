@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 
@@ -27,6 +28,29 @@ class AuditRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something other than a request that belongs into the record, such as a change of the targets.
+
+    Attributes:
+        kind: subject and verb, such as ``target.added``, ``snapshot.enforced``, ``key.revoked``.
+        time: ISO 8601, UTC.
+        actor: who: id of an API key, "local" for the command line, "server" for the server itself.
+        target_id: of an event about one target.
+        facts: further plain values; never text of a target.
+    """
+
+    kind: str
+    time: str
+    actor: str
+    target_id: str | None = None
+    facts: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self) | {"facts": dict(self.facts)}
 
 
 class AuditSink(Protocol):

@@ -27,6 +27,24 @@ class Changes:
     ids: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from.
+
+    Attributes:
+        actor: id of the API key; "local" is the command line.
+        token: idempotency key; the same one with the same digest changes nothing a second time.
+        digest: of the request that carries the token.
+    """
+
+    actor: str = "local"
+    token: str | None = None
+    digest: str = ""
+
+
+LOCAL = Origin()
+
+
 class TargetStore(Protocol):
     """Keeps targets in the order of their registration. A revision is a number that grows by 1 a change."""
 

@@ -38,17 +38,73 @@ class TargetRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """One judged request; rows are only ever added."""
+    """One entry of the ledger; rows are only ever added. Its id is its place in the chain, from 1 on."""
 
     __tablename__ = "audit"
     __table_args__ = {"sqlite_autoincrement": True}
 
     id: int | None = Field(default=None, primary_key=True)
-    request_id: str = Field(index=True)
+    kind: str = Field(default="request", index=True)  # or an event, such as "target.added"
+    target_id: str | None = Field(default=None, index=True)  # of an event about one target
+    request_id: str = Field(index=True)  # "" for events
     time: str
     action: str
     snapshot: str
     document: str = Field(sa_type=Text)
+    hash: str = ""  # over the entry before and this one
+    signature: str = ""
+    signer: str = ""  # id of the public key
+
+
+class KeyRow(SQLModel, table=True):
+    """One API key; of its secret only a hash is kept."""
+
+    __tablename__ = "keys"
+
+    id: str = Field(primary_key=True)
+    name: str
+    roles: str  # separated by commas
+    hash: str
+    created: str
+    expires: str | None = None
+    revoked: str | None = None
+
+
+class RevisionRow(SQLModel, table=True):
+    """One change of the targets, and the snapshot that first enforced it."""
+
+    __tablename__ = "revisions"
+
+    revision: int = Field(primary_key=True)
+    time: str
+    actor: str  # id of the key that asked for it; "local" is the command line
+    change: str  # "added", "replaced", "removed" or "restored"
+    count: int  # targets concerned
+    version: str | None = Field(default=None, index=True)  # of the snapshot
+    targets: int | None = None  # in force then
+    enforced: str | None = None  # when
+
+
+class UndoRow(SQLModel, table=True):
+    """What a change found: enough to undo it. Goes away with old revisions."""
+
+    __tablename__ = "undo"
+
+    revision: int = Field(primary_key=True)
+    target_id: str = Field(primary_key=True)
+    document: str | None = Field(default=None, sa_type=Text)  # None: the target was not there
+    position: int | None = None
+
+
+class TokenRow(SQLModel, table=True):
+    """One idempotency key, written together with the change it stands for."""
+
+    __tablename__ = "tokens"
+
+    token: str = Field(primary_key=True)
+    digest: str  # of the request, so that another one with the same key is noticed
+    revision: int
+    created: str
 
 
 class CounterRow(SQLModel, table=True):
@@ -58,6 +114,9 @@ class CounterRow(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     value: int
+
+
+TABLES = (TargetRow, AuditRow, CounterRow, KeyRow, RevisionRow, UndoRow, TokenRow)
 
 
 def open_database(url: str) -> Engine:
@@ -124,9 +183,7 @@ def _make_tables(engine: Engine, attempts: int = 5) -> None:
     """Creates what is missing; two processes that start together may collide, hence the attempts."""
     for attempt in range(attempts):
         try:
-            SQLModel.metadata.create_all(
-                engine, tables=[_table(m) for m in (TargetRow, AuditRow, CounterRow)]
-            )
+            SQLModel.metadata.create_all(engine, tables=[_table(model) for model in TABLES])
             with Session(engine) as session:
                 for name, value in {"revision": 0, "schema": SCHEMA}.items():
                     if session.get(CounterRow, name) is None:

@@ -65,8 +65,9 @@ def open_guard(settings: Settings, workers: Workers, tokenizer: Any) -> LiveGuar
     """A LiveGuard on the settings' database and encoder, for the model of a tokenizer; not started yet."""
     import torch
 
+    from serving.audit_log import AuditLog, SqlAuditSink
     from serving.database import open_database
-    from serving.store import AuditLog, SqlAuditSink, SqlTargetStore
+    from serving.store import SqlTargetStore
 
     # The engine computes in another process, and a second thread mostly waits for a core that the engine has:
     # on two busy cores 14 sentences took 60 ms with one thread and 130 to 870 ms with two.

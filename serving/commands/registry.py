@@ -61,8 +61,9 @@ class LocalRegistry:
     """The database of the settings."""
 
     def __init__(self, settings: Settings) -> None:
+        from serving.audit_log import AuditLog
         from serving.database import open_database
-        from serving.store import AuditLog, SqlTargetStore
+        from serving.store import SqlTargetStore
 
         database = open_database(settings.database_url)
         self._store = SqlTargetStore(database)

@@ -24,10 +24,11 @@ from guard.snapshot import compile_snapshot, load_snapshot
 from guard.tables import Tables
 from guard.vocabulary import Vocabulary
 from serving.admin import router
+from serving.audit_log import AuditLog, SqlAuditSink
 from serving.database import open_database
 from serving.live import LiveGuard
 from serving.settings import read_settings
-from serving.store import AuditLog, SqlAuditSink, SqlTargetStore
+from serving.store import SqlTargetStore
 
 # Not ASCII: header bytes and text must not be mixed up on either side.
 KEY = "k-öffentlich-nicht"

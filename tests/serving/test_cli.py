@@ -12,8 +12,8 @@ from guard.reference import path
 from guard.snapshot import load_snapshot
 from guard.targets import parse_jsonl, read_jsonl, write_jsonl
 from serving import cli
+from serving.audit_log import AuditLog
 from serving.database import open_database
-from serving.store import AuditLog
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,11 @@ from guard.types import Action
 from serving import live as live_module
 from serving import metrics
 from serving import state as state_module
+from serving.audit_log import AuditLog, SqlAuditSink
 from serving.database import open_database
 from serving.live import LiveGuard, NotEnforced
 from serving.settings import read_settings
-from serving.store import AuditLog, SqlAuditSink, SqlTargetStore
+from serving.store import SqlTargetStore
 
 
 class Watched(Workers):

@@ -6,9 +6,9 @@ import threading
 import pytest
 from control_fixtures import record
 
+from serving.audit_log import AuditLog, SqlAuditSink
 from serving.database import open_database
 from serving.metrics import AUDIT_BLOCKED, AUDIT_LOST
-from serving.store import AuditLog, SqlAuditSink
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ import os, signal, sys
 sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
 from control_fixtures import record
 from serving.database import open_database
-from serving.store import AuditLog, SqlAuditSink
+from serving.audit_log import AuditLog, SqlAuditSink
 sink = SqlAuditSink(AuditLog(open_database("sqlite:///{path}")))
 for n in range(20):
     sink.write(record(n))
