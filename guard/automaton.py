@@ -67,11 +67,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A forbidden string and the share of its characters from which it is forbidden (GUARD's beta)."""
+    """A forbidden string and the share of its characters from which it is forbidden (GUARD's beta).
+
+    Runs of white space in it are one space, unless it is verbatim: in code, two spaces may be a sign.
+    """
 
     text: str
     rule: Rule = Rule()
     beta: float = 1.0
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,8 @@ def automata_of(phrases: Iterable[Phrase]) -> tuple[Automaton, ...]:
 
 def _forms(phrase: Phrase) -> tuple[str, ...]:
     """The phrase, and its cases where folding one character at a time leaves them apart."""
+    if phrase.verbatim:
+        return (phrase.text,)
     text = " ".join(phrase.text.split())
     if text.isascii() or Fold.CASE not in phrase.rule.folding:
         return (text,)

@@ -74,7 +74,10 @@ def as_phrases(target: ForgetTarget, texts: Iterable[str]) -> list[Phrase]:
     for text in texts:
         phrases.append(Phrase(text, rule, matching.beta))
         forms = encoded(text, matching.encodings) if matching.encodings else ()
-        phrases += (Phrase(form.text, anywhere if form.exact else rule) for form in forms)
+        phrases += (
+            Phrase(form.text, anywhere, verbatim=True) if form.exact else Phrase(form.text, rule)
+            for form in forms
+        )
     return phrases
 
 

@@ -55,7 +55,10 @@ class Boundary(StrEnum):
     BOTH = "both"  # where a word starts, if one ends at the phrase's end
 
 
-Encoding = Literal["base64", "hex", "rot13", "reversed", "spaced", "initials"]
+Encoding = Literal[
+    "base64", "hex", "rot13", "reversed", "spaced", "initials", "percent", "entities", "escapes", "decimal",
+    "binary", "morse", "nato", "leet",
+]  # fmt: skip
 
 
 class Soft(BaseModel):

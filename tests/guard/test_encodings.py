@@ -4,14 +4,17 @@ import random
 import re
 import string
 import unicodedata
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.encodings import ENCODINGS, MIN_BASE64, MIN_HEX, Encoded, encoded
+from guard.encodings import ENCODINGS, Encoded, encoded
+from guard.encodings.numbers import MIN_BASE64, MIN_BYTES
 from guard.errors import InputError
 from guard.normalize import PHRASES, fold
+from guard.types import Encoding
 
 PHRASE = "Mira Anna Solen"
 PHRASES_OF_ALL_KINDS = [
@@ -35,6 +38,10 @@ def texts(phrase, *names):
 
 def folded(text):
     return fold(text, PHRASES).text.strip()
+
+
+def test_a_target_may_name_every_encoding_of_the_table():
+    assert get_args(Encoding) == tuple(ENCODINGS) and len(ENCODINGS) == 14
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -66,8 +73,8 @@ def test_forms_come_in_table_order_whatever_the_order_of_names():
 
 
 def test_unknown_encoding_is_refused_with_the_known_names():
-    with pytest.raises(InputError, match=r"'morse' is unknown; known encodings are base64, hex, rot13"):
-        encoded(PHRASE, ["hex", "morse"])
+    with pytest.raises(InputError, match=r"'pig latin' is unknown; known encodings are base64, hex, rot13"):
+        encoded(PHRASE, ["hex", "pig latin"])
 
 
 PRINTED = st.text(
@@ -136,7 +143,7 @@ def test_base64_leaves_out_phrases_too_short_to_be_rare(phrase, count):
 def test_hex_in_either_case_and_inside_a_longer_run_holds_an_exact_string(phrase, before):
     digits = before + phrase.encode().hex() + "0a"
     exact = [form.text for form in encoded(phrase, ["hex"]) if form.exact]
-    long_enough = 2 * len(phrase.encode()) >= MIN_HEX
+    long_enough = len(phrase.encode()) >= MIN_BYTES
     assert (
         any(text in digits for text in exact) == any(text in digits.upper() for text in exact) == long_enough
     )

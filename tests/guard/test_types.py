@@ -59,7 +59,7 @@ def test_malformed_target_names_the_field_and_keeps_the_text_to_itself(data, nam
         ({"beta": 1.5}, "matching.beta' is 1.5"),
         ({"fold": ["spacing"]}, "set boundary to 'none'"),
         ({"boundary": "both", "beta": 0.5}, "set boundary to 'left'"),
-        ({"encodings": ["morse"]}, "'morse'"),
+        ({"encodings": ["pig latin"]}, "'pig latin'"),
         ({"soft": {"delta": 0}}, "matching.soft.delta' is 0"),
         ({"soft": {"weight": -1}}, "matching.soft.weight' is -1"),
         ({"soft": {"floor": 0.6}}, "floor 0.6 is above delta 0.5"),
