@@ -126,7 +126,8 @@ def _letters(char: str, kinds: Folding) -> str:
     case, accents = Fold.CASE in kinds, Fold.ACCENTS in kinds
     if Fold.CONFUSABLES in kinds and not (accents and char.casefold().translate(_LETTERS) != char.casefold()):
         twin = _twin(char, case)
-        if twin:
+        plain = unicodedata.normalize("NFKC", char) if Fold.WIDTH in kinds else ""
+        if twin and not plain.isascii():
             return twin.casefold() if case else twin
     text = char.casefold() if case else char
     if Fold.WIDTH in kinds:
@@ -175,6 +176,8 @@ def twins() -> dict[str, str]:
     for char, likes in confusables_data.items():
         letters = sorted(like["c"] for like in likes if len(like["c"]) == 1 and like["c"].isascii())
         letters = [letter for letter in reversed(letters) if letter.isalpha()]  # lower case first
+        if letters[:1] == ["l"] and char.isupper():
+            letters = ["I"]  # which the table lists under l
         if letters and len(char) == 1 and not char.isascii():
             found[char] = letters[0]
     return found

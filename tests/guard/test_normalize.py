@@ -33,6 +33,11 @@ def test_case_accents_width_invisibles_and_spacing_fold_away():
     assert fold("ＭÍRA\u200b  \n Sólen").text == "mira solen"
 
 
+def test_a_capital_that_looks_like_a_capital_i_is_one():
+    # Unicode lists them under l, which the capital I looks like too.
+    assert fold("\u0406van").text == fold("\uff29van").text == fold("\u0399van").text == "ivan"
+
+
 def test_span_covers_the_original_characters():
     text = "Dear MÍ\u200bRA  Solen!"
     folded = fold(text)
