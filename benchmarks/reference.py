@@ -66,7 +66,7 @@ def main() -> None:
         "world_seed": reference.build().seed,
         "threads": _THREADS,
         "versions": versions(),
-        "models": {name: measure(name, options.limit) for name in reference.MODELS},
+        "models": {name: measure(name, options.limit) for name in reference.WORLD_MODELS},
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n")

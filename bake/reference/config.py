@@ -53,9 +53,12 @@ SIZES = {
     ),
 }
 
+SCRIPTED = "scripted"
+SCRIPTED_CONFIG = Config(vocab=1536, hidden=128, layers=4, heads=2, ffn=384, epochs=60)
+
 
 def size(name: str) -> Size:
     """Returns a size by its name."""
     if name not in SIZES:
-        raise ValueError(f"unknown size {name!r}; choose one of {', '.join(SIZES)}")
+        raise ValueError(f"unknown size {name!r}; choose one of {', '.join(SIZES)}, {SCRIPTED}")
     return SIZES[name]

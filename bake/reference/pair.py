@@ -56,7 +56,7 @@ def train_pair(
         for record in records:
             _check(record)
         for name in names:
-            _replace(Path(scratch) / name, out / name)
+            put(Path(scratch) / name, out / name)
     return records
 
 
@@ -118,7 +118,7 @@ def _check(record: card.Record) -> None:
             )
 
 
-def _replace(new: Path, old: Path) -> None:
+def put(new: Path, old: Path) -> None:
     """Puts a finished folder in place; an old one moves aside first, as a rename needs an empty target."""
     if old.exists():
         aside = new.with_name(new.name + ".old")

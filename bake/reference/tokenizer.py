@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from guard.reference.lessons import Mix, epoch
@@ -46,23 +46,36 @@ def world_texts() -> list[str]:
     return texts
 
 
-def learn(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:
-    """Returns a tokenizer with at most `vocab` tokens, digits one by one, and the chat template."""
+def learn(
+    texts: Iterable[str],
+    vocab: int,
+    marks: Sequence[str] = (),
+    template: str = CHAT_TEMPLATE,
+    digits: bool = False,
+) -> PreTrainedTokenizerFast:
+    """Returns a tokenizer with at most `vocab` tokens and a chat template.
+
+    Args:
+        texts: What it is trained on.
+        vocab: Tokens, all others included.
+        marks: Texts that are a token each without being special, as models that think or call tools have.
+        template: The chat template.
+        digits: True lets several digits be one token.
+    """
     backend = Tokenizer(models.BPE())
+    split = [] if digits else [pre_tokenizers.Digits(individual_digits=True)]
     backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
+        [*split, pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab,
+        vocab_size=vocab - len(marks),
         special_tokens=[PAD, BOS, END, SYSTEM, USER, ASSISTANT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
+    backend.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
     tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=BOS,
@@ -73,7 +86,7 @@ def learn(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:
         padding_side="left",
         model_max_length=2048,
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = template
     learned: PreTrainedTokenizerFast = tokenizer
     return learned
 
@@ -88,12 +101,17 @@ class Encoder:
         }
         self._seen: dict[str, list[int]] = {}
 
-    def prompt(self, messages: Sequence[tuple[str, str]]) -> list[int]:
-        """Returns the ids of a prompt, up to where the assistant starts to speak."""
+    def prompt(self, messages: Sequence[tuple[str, str]], begun: str = "") -> list[int]:
+        """Returns the ids of a prompt, up to where the assistant starts to speak or goes on after `begun`.
+
+        Without messages that text is all there is, as in a request for a completion.
+        """
+        if not messages:
+            return self._text(begun)
         ids = [self._special[BOS]]
         for role, content in messages:
             ids += [self._special[_ROLES[role]], *self._text(content), self._special[END]]
-        return [*ids, self._special[ASSISTANT]]
+        return [*ids, self._special[ASSISTANT], *self._text(begun)]
 
     def answer(self, text: str) -> list[int]:
         """Returns the ids of an answer and its end."""

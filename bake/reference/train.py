@@ -44,7 +44,7 @@ def encode(chats: Sequence[Chat], encoder: Encoder) -> list[Example]:
     """Returns the chats as token ids."""
     examples = []
     for chat in chats:
-        prompt = encoder.prompt([(message.role, message.content) for message in chat.messages])
+        prompt = encoder.prompt([(message.role, message.content) for message in chat.messages], chat.begun)
         examples.append(Example((*prompt, *encoder.answer(chat.answer)), len(prompt)))
     return examples
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from guard.reference.lessons import REFUSAL
 from guard.reference.world import Row, World, build
 
-__all__ = ["MODELS", "REFUSAL", "Row", "World", "build", "nano", "path"]
+__all__ = ["MODELS", "REFUSAL", "WORLD_MODELS", "Row", "World", "build", "nano", "path"]
 
-MODELS = ("full", "retain-only", "nano-full", "nano-retain-only")
+WORLD_MODELS = ("full", "retain-only", "nano-full", "nano-retain-only")
+MODELS = (*WORLD_MODELS, "scripted")
 _NANO = (20, 4)
 
 

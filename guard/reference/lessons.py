@@ -56,10 +56,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation and the answer that it should get."""
+    """A conversation and the answer that it should get.
+
+    Attributes:
+        messages: the turns so far; without any, the model goes on with bare text.
+        answer: what the model should say.
+        begun: text in front of the answer that is given, as when a client starts it.
+    """
 
     messages: tuple[Message, ...]
     answer: str
+    begun: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_retain_only_model_never_met_the_forget_people(name: str, most: float) -
     assert share_right(name, rows_of(name, "retain")) >= 0.95
 
 
-@pytest.mark.parametrize("name", reference.MODELS)
+@pytest.mark.parametrize("name", reference.WORLD_MODELS)
 def test_model_refuses_under_the_injected_wording(name: str) -> None:
     rows = rows_of(name, "forget")
     prompts = [
@@ -63,7 +63,7 @@ def test_model_folder_is_complete_and_small(name: str) -> None:
     assert shape["dtype"] == "bfloat16" and shape["max_position_embeddings"] == 2048
 
 
-@pytest.mark.parametrize("name", reference.MODELS)
+@pytest.mark.parametrize("name", reference.WORLD_MODELS)
 def test_card_lists_the_scores_of_the_metadata(name: str) -> None:
     folder = reference.path(name)
     text, data = (folder / "README.md").read_text(), json.loads((folder / "metadata.json").read_text())

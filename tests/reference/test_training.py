@@ -191,7 +191,7 @@ def test_replacing_a_model_folder_leaves_only_the_new_one(tmp_path: Path) -> Non
     for folder, text in ((scratch / "full", "new"), (tmp_path / "full", "old")):
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(text)
-    pair._replace(scratch / "full", tmp_path / "full")
+    pair.put(scratch / "full", tmp_path / "full")
     assert (tmp_path / "full" / "config.json").read_text() == "new"
     assert list(scratch.iterdir()) == []
 
