@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
+FEW = 8  # texts up to which the model is called directly: `encode` would add 1.3 ms to the 12 of one sentence
+
 
 class Encoder(Protocol):
     """Anything that turns n texts into float32 [n, d] rows of length 1."""
@@ -51,10 +53,8 @@ class SentenceEncoder:
         with self._lock:
             missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
             if missing:
-                vectors = self._loaded().encode(
-                    list(missing.values()), normalize_embeddings=True, show_progress_bar=False, batch_size=64
-                )
-                self._known.update(zip(missing, np.asarray(vectors, dtype=np.float32), strict=True))
+                vectors = _encoded(self._loaded(), list(missing.values()))
+                self._known.update(zip(missing, vectors, strict=True))
             rows = [self._known[key] for key in keys]
             for key in keys:
                 self._known.move_to_end(key)
@@ -74,3 +74,14 @@ class SentenceEncoder:
                 self._name = str(MODEL_DIR)
             self._model = SentenceTransformer(self._name, device="cpu")
         return self._model
+
+
+def _encoded(model: SentenceTransformer, texts: list[str]) -> Vectors:
+    if len(texts) > FEW:
+        vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+        return np.asarray(vectors, dtype=np.float32)
+    import torch
+
+    with torch.inference_mode():
+        rows = model(model.preprocess(texts))["sentence_embedding"]
+        return np.asarray(torch.nn.functional.normalize(rows).numpy(), dtype=np.float32)
