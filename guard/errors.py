@@ -4,6 +4,9 @@ LetheError
 ├── TargetError      (ValueError)    a forget target is malformed; names the field, never the target's text
 ├── TargetNotFound   (KeyError)      no target has this id
 ├── TargetExists     (ValueError)    a target with this id is registered already
+├── TargetChanged    (RuntimeError)  what a change was meant for is not there any more as its sender saw it
+├── TokenReused      (ValueError)    an idempotency key came before, with another request
+├── RevisionGone     (LookupError)   a revision of the targets is unknown or too old to go back to
 ├── SnapshotError    (RuntimeError)  a snapshot directory is missing, damaged or of another format
 ├── VocabularyError  (ValueError)    a tokenizer's tokens cannot be read as bytes
 ├── InputError       (ValueError)    a file or argument given by the user cannot be used
@@ -29,6 +32,18 @@ class TargetNotFound(LetheError, KeyError):
 
 class TargetExists(LetheError, ValueError):
     """A target with this id is registered already."""
+
+
+class TargetChanged(LetheError, RuntimeError):
+    """What a change was meant for is not there any more as its sender saw it."""
+
+
+class TokenReused(LetheError, ValueError):
+    """An idempotency key came before, with another request."""
+
+
+class RevisionGone(LetheError, LookupError):
+    """A revision of the targets is unknown or too old to go back to."""
 
 
 class SnapshotError(LetheError, RuntimeError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from guard.errors import InputError, TargetError, TargetExists, TargetNotFound
+from guard.errors import InputError, TargetChanged, TargetError, TargetExists, TargetNotFound, TokenReused
 from guard.types import ForgetTarget
 
 
@@ -46,18 +47,23 @@ LOCAL = Origin()
 
 
 class TargetStore(Protocol):
-    """Keeps targets in the order of their registration. A revision is a number that grows by 1 a change."""
+    """Keeps targets in the order of their registration. A revision is a number that grows by 1 a change.
 
-    def add(self, *targets: ForgetTarget) -> int:
+    A change whose origin carries a token that came before changes nothing: the result is the revision of
+    then, or TokenReused if the digest differs. ``expected`` is the `etag` of the target as the caller saw it;
+    TargetChanged is raised if it is another one by now.
+    """
+
+    def add(self, *targets: ForgetTarget, origin: Origin = LOCAL) -> int:
         """Registers targets, all or none; the revision. Raises TargetExists naming the first id taken."""
 
-    def replace(self, target: ForgetTarget) -> int:
+    def replace(self, target: ForgetTarget, origin: Origin = LOCAL, expected: str | None = None) -> int:
         """Puts a target in place of the one with its id; the revision. Raises TargetNotFound."""
 
     def get(self, target_id: str) -> ForgetTarget:
         """The target with this id. Raises TargetNotFound."""
 
-    def remove(self, target_id: str) -> int:
+    def remove(self, target_id: str, origin: Origin = LOCAL, expected: str | None = None) -> int:
         """Forgets the target itself; the revision. Raises TargetNotFound."""
 
     def list(self) -> tuple[ForgetTarget, ...]:
@@ -76,22 +82,27 @@ class MemoryTargetStore:
     def __init__(self, targets: Iterable[ForgetTarget] = ()) -> None:
         self._targets: dict[str, ForgetTarget] = {}
         self._written: dict[str, int] = {}
+        self._tokens: dict[str, tuple[str, int]] = {}
         self._revision = 0
         self.add(*targets)
 
-    def add(self, *targets: ForgetTarget) -> int:
+    def add(self, *targets: ForgetTarget, origin: Origin = LOCAL) -> int:
         """See TargetStore."""
+        if (known := self._known(origin)) is not None:
+            return known
         taken = set(self._targets)
         for target in targets:
             if target.id in taken:
                 raise TargetExists(f"target {target.id!r} exists; remove it first or replace it")
             taken.add(target.id)
-        return self._put(*targets)
+        return self._put(*targets, origin=origin)
 
-    def replace(self, target: ForgetTarget) -> int:
+    def replace(self, target: ForgetTarget, origin: Origin = LOCAL, expected: str | None = None) -> int:
         """See TargetStore."""
-        self.get(target.id)
-        return self._put(target)
+        if (known := self._known(origin)) is not None:
+            return known
+        require(self.get(target.id), expected)
+        return self._put(target, origin=origin)
 
     def get(self, target_id: str) -> ForgetTarget:
         """See TargetStore."""
@@ -100,11 +111,13 @@ class MemoryTargetStore:
         except KeyError:
             raise TargetNotFound(f"no target has the id {target_id!r}") from None
 
-    def remove(self, target_id: str) -> int:
+    def remove(self, target_id: str, origin: Origin = LOCAL, expected: str | None = None) -> int:
         """See TargetStore."""
-        self.get(target_id)
+        if (known := self._known(origin)) is not None:
+            return known
+        require(self.get(target_id), expected)
         del self._targets[target_id], self._written[target_id]
-        return self._put()
+        return self._put(origin=origin)
 
     def list(self) -> tuple[ForgetTarget, ...]:
         """See TargetStore."""
@@ -119,12 +132,44 @@ class MemoryTargetStore:
         put = tuple(t for t in self._targets.values() if self._written[t.id] > since)
         return Changes(self._revision, put, frozenset(self._targets))
 
-    def _put(self, *targets: ForgetTarget) -> int:
+    def _known(self, origin: Origin) -> int | None:
+        known = self._tokens.get(origin.token or "")
+        if known is None:
+            return None
+        digest, revision = known
+        same_request(digest, origin.digest)
+        return revision
+
+    def _put(self, *targets: ForgetTarget, origin: Origin) -> int:
         self._revision += 1
         for target in targets:
             self._targets[target.id] = target
             self._written[target.id] = self._revision
+        if origin.token:
+            self._tokens[origin.token] = (origin.digest, self._revision)
         return self._revision
+
+
+def canonical(target: ForgetTarget) -> str:
+    """The one JSON text of a target, in ASCII."""
+    return json.dumps(target.to_json(), sort_keys=True)
+
+
+def etag(target: ForgetTarget) -> str:
+    """Content hash of a target: another one after every change that makes a difference."""
+    return hashlib.sha256(canonical(target).encode()).hexdigest()[:32]
+
+
+def require(target: ForgetTarget, expected: str | None) -> None:
+    """Passes a target that is the one its caller saw. Raises TargetChanged."""
+    if expected is not None and etag(target) != expected:
+        raise TargetChanged(f"target {target.id!r} was changed by somebody else; read it again")
+
+
+def same_request(known: str, given: str) -> None:
+    """Passes equal digests. Raises TokenReused."""
+    if known != given:
+        raise TokenReused("this idempotency key came before, with another request; use a new key")
 
 
 def parse_jsonl(text: str, source: str = "input") -> list[ForgetTarget]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Text, event
+from sqlalchemy import BigInteger, Integer, Text, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, create_engine
 
 from guard.errors import InputError, LetheError
 from serving.metrics import STORE_ERRORS
+from serving.migrations import schema
 
-SCHEMA = 1
 BUSY_SECONDS = 30  # how long SQLite waits for another process's write
+# PostgreSQL that does not answer is away: seconds to connect, milliseconds until sent data is received.
+PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 10_000}
+
+# An entry per request: 32 bits last 8 months at 100 requests a second. SQLite knows only one kind of number.
+_Long = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class StoreError(LetheError, RuntimeError):
@@ -43,7 +47,7 @@ class AuditRow(SQLModel, table=True):
     __tablename__ = "audit"
     __table_args__ = {"sqlite_autoincrement": True}
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=_Long)
     kind: str = Field(default="request", index=True)  # or an event, such as "target.added"
     target_id: str | None = Field(default=None, index=True)  # of an event about one target
     request_id: str = Field(index=True)  # "" for events
@@ -78,7 +82,7 @@ class RevisionRow(SQLModel, table=True):
     revision: int = Field(primary_key=True)
     time: str
     actor: str  # id of the key that asked for it; "local" is the command line
-    change: str  # "added", "replaced", "removed" or "restored"
+    change: str  # "added", "replaced", "removed" or "restored"; "found": here the history begins
     count: int  # targets concerned
     version: str | None = Field(default=None, index=True)  # of the snapshot
     targets: int | None = None  # in force then
@@ -104,47 +108,60 @@ class TokenRow(SQLModel, table=True):
     token: str = Field(primary_key=True)
     digest: str  # of the request, so that another one with the same key is noticed
     revision: int
-    created: str
+    created: str = Field(index=True)
 
 
 class CounterRow(SQLModel, table=True):
-    """A named number: the revision of the targets, the last position given out, the schema's version."""
+    """A named number: the revision of the targets, the number of the ledger's entries."""
 
     __tablename__ = "counters"
 
     name: str = Field(primary_key=True)
-    value: int
-
-
-TABLES = (TargetRow, AuditRow, CounterRow, KeyRow, RevisionRow, UndoRow, TokenRow)
+    value: int = Field(sa_type=_Long)
 
 
 def open_database(url: str) -> Engine:
-    """The engine of a database whose tables exist.
+    """The engine of a database of this version's schema; a database without tables gets them.
 
     Raises:
-        InputError: the URL is malformed, its driver is missing or the database cannot be opened.
+        InputError: the URL is malformed, its driver is missing, the database cannot be opened or has another
+            schema.
     """
-    shown = _without_password(url)
-    try:
-        if make_url(url).get_backend_name() == "sqlite":
-            engine = _open_sqlite(url)
-        else:
-            engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    with _explained(url, "opened"):
+        engine = _connect(url)
         try:
-            _make_tables(engine)
+            found = schema.known(engine)
+            if found is None:
+                schema.upgrade(engine)
+            elif schema.standing(found) is schema.Standing.OLDER:
+                raise InputError(
+                    f"the database has schema {found}, this version reads {schema.HEAD}; back it up and run "
+                    "'lethe database upgrade'"
+                )
         except Exception:
             engine.dispose()
             raise
         return engine
-    except ModuleNotFoundError as error:
-        raise InputError(f"database {shown} needs the Python package {error.name!r}; install it") from None
-    except NoSuchModuleError:
-        raise InputError(
-            f"database {shown} has an unknown scheme; use sqlite:/// or postgresql+psycopg://"
-        ) from None
-    except (SQLAlchemyError, OSError) as error:
-        raise InputError(f"database {shown} cannot be opened ({_reason(error)})") from None
+
+
+def schema_of(url: str) -> str | None:
+    """The number of a database's schema, as `serving.migrations.schema.number`. Raises InputError."""
+    if _is_missing(url):
+        return None
+    with _explained(url, "opened"), _disposed(_connect(url)) as engine:
+        return schema.number(engine)
+
+
+def upgrade_database(url: str) -> str | None:
+    """Brings a database to this version's schema, rows kept; the number of the one it had.
+
+    Raises:
+        InputError: as `open_database`; what had been changed by then is undone.
+    """
+    with _explained(url, "upgraded"), _disposed(_connect(url)) as engine:
+        before = schema.known(engine)
+        schema.upgrade(engine)
+        return before
 
 
 @contextmanager
@@ -164,6 +181,17 @@ def session_on(engine: Engine) -> Iterator[Session]:
         raise StoreError(f"the database failed ({detail})") from None
 
 
+def _connect(url: str) -> Engine:
+    backend = make_url(url).get_backend_name()
+    if backend == "sqlite":
+        return _open_sqlite(url)
+    if backend != "postgresql":
+        raise NoSuchModuleError(backend)
+    given = make_url(url).query
+    patience = {name: value for name, value in PATIENCE.items() if name not in given}
+    return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience)
+
+
 def _open_sqlite(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
@@ -179,31 +207,35 @@ def _open_sqlite(url: str) -> Engine:
     return engine
 
 
-def _make_tables(engine: Engine, attempts: int = 5) -> None:
-    """Creates what is missing; two processes that start together may collide, hence the attempts."""
-    for attempt in range(attempts):
-        try:
-            SQLModel.metadata.create_all(engine, tables=[_table(model) for model in TABLES])
-            with Session(engine) as session:
-                for name, value in {"revision": 0, "schema": SCHEMA}.items():
-                    if session.get(CounterRow, name) is None:
-                        session.add(CounterRow(name=name, value=value))
-                session.commit()
-                found = session.get_one(CounterRow, "schema").value
-        except SQLAlchemyError:
-            if attempt == attempts - 1:
-                raise
-            time.sleep(0.05 * 2**attempt)
-            continue
-        if found != SCHEMA:
-            raise InputError(
-                f"the database has schema {found}, this version reads {SCHEMA}; use the matching version"
-            )
-        return
+def _is_missing(url: str) -> bool:
+    """True for an SQLite file that looking at would create."""
+    with _explained(url, "opened"):
+        path = make_url(url).database if make_url(url).get_backend_name() == "sqlite" else None
+        return bool(path) and path != ":memory:" and not Path(str(path)).exists()
 
 
-def _table(model: type[SQLModel]) -> Any:
-    return model.__table__  # type: ignore[attr-defined]
+@contextmanager
+def _disposed(engine: Engine) -> Iterator[Engine]:
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _explained(url: str, what: str) -> Iterator[None]:
+    """Raises InputError, without the password, for whatever is wrong with a database."""
+    shown = _without_password(url)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"database {shown} needs the Python package {error.name!r}; install it") from None
+    except NoSuchModuleError:
+        raise InputError(
+            f"database {shown} has an unknown scheme; use sqlite:/// or postgresql+psycopg://"
+        ) from None
+    except (SQLAlchemyError, OSError) as error:
+        raise InputError(f"database {shown} cannot be {what} ({_reason(error)})") from None
 
 
 def _without_password(url: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
 from guard import ForgetTarget
 from guard.audit import AuditRecord
@@ -26,9 +29,11 @@ from guard.vocabulary import Vocabulary
 from serving.admin import router
 from serving.audit_log import AuditLog, SqlAuditSink
 from serving.database import open_database
+from serving.keyring import SqlKeyring
 from serving.live import LiveGuard
 from serving.settings import read_settings
 from serving.store import SqlTargetStore
+from serving.traffic import Traffic
 
 # Not ASCII: header bytes and text must not be mixed up on either side.
 KEY = "k-öffentlich-nicht"
@@ -115,8 +120,11 @@ class Served:
     def __init__(self, home):
         self.settings = read_settings(home=home, admin_key=KEY, poll_seconds=0.1)
         self.engine = open_database(self.settings.database_url)
-        self.store = SqlTargetStore(self.engine)
-        self.sink = SqlAuditSink(AuditLog(self.engine))
+        self.log = AuditLog.of(self.engine, self.settings)
+        self.store = SqlTargetStore(self.engine, self.log)
+        self.sink = SqlAuditSink(self.log)
+        self.keyring = SqlKeyring(self.engine, KEY, self.log)
+        self.traffic = Traffic(100)
         self.workers = Workers()
         self.app = FastAPI(lifespan=self._lifespan)
         self.app.include_router(router)
@@ -127,7 +135,15 @@ class Served:
     def _lifespan(self, app):
         @asynccontextmanager
         async def span(app):
-            app.state.lethe = LiveGuard(self.store, self.sink, self.settings, minilm(), self.workers)
+            app.state.lethe = LiveGuard(
+                self.store,
+                self.sink,
+                self.settings,
+                minilm(),
+                self.workers,
+                keyring=self.keyring,
+                traffic=self.traffic,
+            )
             await app.state.lethe.start()
             yield
             await app.state.lethe.close()
@@ -186,6 +202,24 @@ def postgres_server(directory: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://lethe@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, **run)
+
+
+@contextmanager
+def postgres_database(server: str) -> Iterator[str]:
+    """The URL of a fresh database on a server, given by the URL of another one."""
+    name = f"test_{secrets.token_hex(6)}"
+    _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def _unprivileged(directory: Path) -> str | None:

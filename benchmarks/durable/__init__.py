@@ -1,0 +1,1 @@
+"""Servers that are killed while they write, and what is left of what they acknowledged."""

@@ -1,0 +1,1 @@
+"""The database's schema: numbered migrations in ``versions/``, which Alembic runs."""
