@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 
@@ -27,7 +27,8 @@ class AuditRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self)
+        # dataclasses.asdict copies all that is inside, which cost a third of writing a record.
+        return {name: getattr(self, name) for name in _RECORD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,10 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self) | {"facts": dict(self.facts)}
+        return {name: getattr(self, name) for name in _EVENT} | {"facts": dict(self.facts)}
+
+
+_RECORD, _EVENT = (tuple(each.name for each in fields(kind)) for kind in (AuditRecord, Event))
 
 
 class AuditSink(Protocol):
