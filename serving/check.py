@@ -35,15 +35,19 @@ class CheckRow:
         key = data.get("id", "")
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise InputError("field 'id' is neither text nor a whole number")
+        if isinstance(key, str):
+            _require_text(key, "id")
         if ("prompt" in data) == ("messages" in data):
             raise InputError("give exactly one of the fields 'prompt' and 'messages'")
         response = data.get("response")
-        if response is not None and not isinstance(response, str):
-            raise InputError("field 'response' is not text")
+        if response is not None:
+            _require_text(response, "response")
         if "messages" in data:
-            return cls(key, segments_of(data["messages"]), response)
-        if not isinstance(data["prompt"], str):
-            raise InputError("field 'prompt' is not text")
+            segments = segments_of(data["messages"])
+            for text in segments:
+                _require_text(text, "messages")
+            return cls(key, segments, response)
+        _require_text(data["prompt"], "prompt")
         return cls(key, (data["prompt"],), response)
 
 
@@ -118,6 +122,16 @@ def _result(row: CheckRow, verdict: Verdict) -> dict[str, Any]:
         for m in verdict.matches
     ]
     return {"id": row.id, "action": verdict.action.value, "matches": matches}
+
+
+def _require_text(value: Any, field: str) -> None:
+    """Passes text that can be written as UTF-8. Raises InputError."""
+    if not isinstance(value, str):
+        raise InputError(f"field {field!r} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"field {field!r} has half a surrogate pair at character {error.start}") from None
 
 
 def _text(content: Any, field: str) -> str:

@@ -27,15 +27,16 @@ def preview(target: ForgetTarget) -> dict[str, Any]:
         "encoded": [form.text for text in forbidden for form in encoded(text, target.matching.encodings)],
         "examples": len(target.examples),
         "neighbors": len(target.neighbors),
-        "notes": _notes(target, enforces, forbidden),
+        "notes": notes_on(target),
     }
 
 
-def _notes(target: ForgetTarget, enforces: bool, forbidden: list[str]) -> list[str]:
+def notes_on(target: ForgetTarget) -> list[str]:
+    """What its author may not expect of a target, as sentences."""
     notes = []
-    if not enforces:
+    if not Action(target.action).enforces:
         notes.append("action observe only counts: nothing is kept out of a response")
-    elif not forbidden and target.action != "refuse":
+    elif target.action != "refuse" and not forbidden_phrases(target):
         notes.append("no string would be kept out of responses: give phrases, or examples that name facts")
     if target.action == "steer":
         notes.append("steer is carried out as restrict as long as no autoencoder is loaded")

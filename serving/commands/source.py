@@ -28,18 +28,43 @@ def described(file: str | None, **fields: Any) -> list[ForgetTarget]:
     text = read_text(file)
     try:
         data = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         if given:
             raise InputError(
                 f"{source_of(file)} is not one JSON object, which options could complete"
             ) from None
         return parse_jsonl(text, source_of(file))
-    if isinstance(data, dict):
-        held = data.get("matching")
-        if "matching" in given and isinstance(held, dict):
-            given["matching"] = held | given["matching"]
-        data |= given
-    return [ForgetTarget.parse(data)]
+    return [ForgetTarget.parse(_completed(data, given) if isinstance(data, dict) else data)]
+
+
+def given_patch(file: str | None, **fields: Any) -> dict[str, Any]:
+    """A merge patch from a JSON object, the options or both; options win.
+
+    Raises:
+        InputError: the file cannot be read or holds something else, or nothing is given.
+    """
+    from guard.errors import InputError
+
+    given = {name: value for name, value in fields.items() if value is not None}
+    if file is not None:
+        try:
+            data = json.loads(read_text(file))
+        except (json.JSONDecodeError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise InputError(f"{source_of(file)} is not one JSON object; give the fields to change")
+        given = _completed(data, given)
+    if not given:
+        raise InputError("nothing to change: give options, or a merge patch with --file")
+    return given
+
+
+def _completed(data: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """An object with options in it; those about matching win field by field."""
+    held = data.get("matching")
+    if "matching" in given and isinstance(held, dict):
+        given = given | {"matching": held | given["matching"]}
+    return data | given
 
 
 def read_text(path: str) -> str:

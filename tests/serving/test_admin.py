@@ -1,11 +1,15 @@
+import asyncio
 import json
+import threading
+import time
 
 import httpx
 import pytest
-from control_fixtures import KEY, Served, record, target
+from admin_fixtures import CALLS, NEEDS, assert_error, clear, client_of, new_key
+from control_fixtures import KEY, Served, target
 
-from guard.targets import parse_jsonl
-from serving.admin import PREFIX, router
+from serving.admin import PREFIX
+from serving.auth import HEADER
 
 
 @pytest.fixture(scope="module")
@@ -16,66 +20,94 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def client(served):
-    headers = {"Authorization": f"Bearer {KEY}".encode()}
-    with httpx.Client(base_url=served.url + PREFIX, headers=headers, timeout=60) as client:
+    with client_of(served) as client:
         yield client
-        for t in client.get("/targets").json()["targets"]:
-            client.delete(f"/targets/{t['id']}")
+        clear(client)
 
 
-def assert_error(answer, status, said):
-    assert answer.status_code == status
-    error = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert error["code"] == status
-    assert said in error["message"]
-    return error
+@pytest.fixture(scope="module")
+def stranger(served):
+    """A client without a key."""
+    with client_of(served, None) as client:
+        yield client
 
 
-CALLS = [
-    (method.upper(), route.path.removeprefix(PREFIX))
-    for included in router.routes
-    for route in (included.original_router.routes if hasattr(included, "original_router") else [included])
-    for method in route.methods
-    if route.path != f"{PREFIX}/ready"
-]
+@pytest.fixture(scope="module")
+def tokens(served):
+    """A key for each role."""
+    with client_of(served) as client:
+        return {role: new_key(client, role) for role in (*NEEDS, "control")}
 
 
-def test_routes_are_all_there():
-    assert len(CALLS) == 11
+def test_every_route_is_in_the_table_of_roles():
+    assert sorted(f"{method} {path}" for method, path in CALLS) == sorted(
+        c for calls in NEEDS.values() for c in calls
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-@pytest.mark.parametrize("sent", [None, "Bearer wrong", "Bearer", f"Basic {KEY}", KEY])
-def test_every_route_asks_for_the_key(served, method, path, sent):
-    headers = {} if sent is None else {"Authorization": sent.encode()}
-    answer = httpx.request(method, served.url + PREFIX + path, headers=headers, content=b"{}")
-    assert_error(answer, 401, "admin key")
+@pytest.mark.parametrize("sent", [None, "Bearer wrong", "Bearer", f"Basic {KEY}", KEY, b"Bearer \xff\xfe"])
+def test_every_route_asks_for_the_key(stranger, method, path, sent):
+    sent = sent.encode() if isinstance(sent, str) else sent
+    headers = {} if sent is None else {"Authorization": sent}
+    answer = stranger.request(method, path, headers=headers, content=b"{}")
+    assert_error(answer, 401, "API key")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_readiness_needs_no_key_and_tells_nothing(served):
-    answer = httpx.get(f"{served.url}{PREFIX}/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_every_route_asks_for_its_role(stranger, tokens, method, path):
+    (needed,) = (role for role, calls in NEEDS.items() if f"{method} {path}" in calls)
+    enough = {"read", "write"} if needed == "read" else {needed}
+    for role, token in tokens.items():
+        # What comes behind the role must be wrong, so that nothing changes.
+        path = path.format(target_id="nobody", version="0" * 16, key_id="0")
+        answer = stranger.request(method, path, headers={HEADER: token, "Idempotency-Key": "x y"})
+        if role in enough:
+            assert answer.status_code not in (401, 403), answer.text
+        else:
+            assert_error(answer, 403, f"role {needed!r}")
 
 
-def test_target_lives_through_its_routes(client, served):
-    body = target("okoro", reason="court order").to_json()
-    added = client.post("/targets", json=body)
-    assert added.status_code == 201
-    assert added.json()["target"] == body
-    assert added.json()["snapshot"] == served.guard.pipeline.snapshot.version
-    assert added.json()["seconds"] > 0
-    assert client.get("/targets").json() == {"targets": [body]}
-    assert client.get("/targets/okoro").json() == body
-    new = {"name": "Mina Okoro", "action": "observe"}
-    replaced = client.put("/targets/okoro", json=new)
-    assert replaced.json()["target"] == {"id": "okoro"} | new
-    assert replaced.json()["snapshot"] != added.json()["snapshot"]
-    removed = client.delete("/targets/okoro")
-    assert removed.status_code == 200
-    assert removed.json()["snapshot"] == served.guard.pipeline.snapshot.version
-    assert_error(client.get("/targets/okoro"), 404, "'okoro'")
+def test_key_is_taken_from_either_header_and_the_own_one_goes_first(stranger):
+    for headers in (
+        {HEADER: KEY.encode()},
+        {HEADER: KEY.encode("latin-1")},
+        {"Authorization": f"bearer  {KEY}".encode()},
+        {HEADER: KEY.encode(), "Authorization": b"Bearer of another service"},
+    ):
+        assert stranger.get("/snapshot", headers=headers).status_code == 200
+    both = {HEADER: b"wrong", "Authorization": f"Bearer {KEY}".encode()}
+    assert_error(stranger.get("/snapshot", headers=both), 401, "unknown")
+
+
+def test_the_key_is_looked_at_before_the_body(stranger):
+    assert_error(stranger.post("/targets", content=b"{"), 401, "API key")
+    assert_error(stranger.get("/audit?limit=0"), 401, "API key")
+
+
+def test_slow_key_checks_leave_the_server_answering(served, stranger, monkeypatch):
+    """Whoever tries out keys must not slow down the requests of others."""
+    asked = threading.Event()
+
+    class Slow:
+        def identify(self, given):
+            asked.set()
+            time.sleep(1.5)
+
+    async def race():
+        async with httpx.AsyncClient(base_url=served.url + PREFIX, timeout=60) as client:
+            wrong = [client.get("/targets", headers={HEADER: f"wrong {n}"}) for n in range(4)]
+            slow = asyncio.gather(*wrong)
+            await asyncio.to_thread(asked.wait, 10)
+            started = time.perf_counter()
+            ready = await client.get("/ready")
+            return ready.status_code, time.perf_counter() - started, [a.status_code for a in await slow]
+
+    monkeypatch.setattr(served.guard, "keyring", Slow())
+    status, seconds, refused = asyncio.run(race())
+    assert (status, refused) == (200, [401] * 4)
+    assert seconds < 1
 
 
 def test_errors_have_status_and_name_the_field_never_the_text(client):
@@ -86,6 +118,7 @@ def test_errors_have_status_and_name_the_field_never_the_text(client):
         422,
         "unknown field 'colour'",
     )
+    nested = b'{"id": "b", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     errors = [
         unknown,
         assert_error(client.post("/targets", json={"id": "a", "name": secret}), 409, "'a'"),
@@ -96,101 +129,34 @@ def test_errors_have_status_and_name_the_field_never_the_text(client):
         assert_error(client.post("/targets", json=[secret]), 422, "target"),
         assert_error(client.post("/targets", content=f'{{"name": "{secret}"'), 400, "not JSON"),
         assert_error(client.post("/targets", content=b"\xff\xfe"), 400, "not JSON"),
+        assert_error(client.post("/targets", content=nested), 400, "nested"),
+        assert_error(client.post("/targets/import", content=b"\xff\xfe"), 400, "not UTF-8"),
         assert_error(client.put("/targets/a", json={"id": "b", "name": secret}), 422, "'id'"),
         assert_error(client.put("/targets/c", json={"name": secret}), 404, "'c'"),
         assert_error(client.delete("/targets/c"), 404, "'c'"),
+        assert_error(client.get(f"/targets/{secret}"), 422, "path parameter 'target_id'"),
         assert_error(client.post("/check", json={"prompt": secret, "messages": []}), 422, "exactly one"),
         assert_error(client.post("/check", json={"messages": [secret]}), 422, "messages.0"),
-        assert_error(client.get("/audit?limit=many"), 422, "'limit'"),
-        assert_error(client.get("/audit?limit=100000"), 422, "1..1000"),
-        assert_error(client.get("/audit?after=x"), 422, "'after'"),
+        assert_error(
+            client.post("/check", content=b'{"prompt": "Secret \\ud800"}'), 422, "half a surrogate pair"
+        ),
+        assert_error(client.post("/keys", json={"name": "n", "roles": [secret]}), 422, "'roles.0'"),
+        assert_error(client.get(f"/audit?limit={secret}"), 422, "query parameter 'limit'"),
+        assert_error(client.get("/audit?limit=100000"), 422, "'limit'"),
+        assert_error(client.get(f"/audit?after={secret}"), 422, "'after'"),
+        assert_error(client.get(f"/audit?since={secret}"), 422, "'since'"),
+        assert_error(client.get(f"/audit?kind={secret}"), 422, "'kind'"),
+        assert_error(client.delete("/targets/a", headers={"Idempotency-Key": secret}), 422, "header"),
     ]
     assert not any("Secret" in json.dumps(error) for error in errors)
+    assert errors[-6]["param"] == "limit"
 
 
-def test_import_is_all_or_nothing_and_export_reads_back(client, served):
-    lines = [json.dumps(target(f"p{n}", name=f"Zoë {n}\u2028").to_json()) for n in range(3)]
-    bad = "\n".join([*lines, '{"id": "p9", "name": "Secret Person", "colour": 1}'])
-    error = assert_error(
-        client.post("/targets/import", content=bad), 422, "body line 4: unknown field 'colour'"
-    )
-    assert "Secret" not in json.dumps(error)
-    assert_error(client.post("/targets/import", content=b"\xff"), 400, "UTF-8")
-    assert served.store.list() == ()
-    done = client.post("/targets/import", content="\n".join(lines)).json()
-    assert done["imported"] == 3
-    assert done["snapshot"] == served.guard.pipeline.snapshot.version
-    assert_error(client.post("/targets/import", content="\n".join([lines[0]])), 409, "'p0'")
-    export = client.get("/targets/export")
-    assert export.headers["content-type"].startswith("application/x-ndjson")
-    assert tuple(parse_jsonl(export.text)) == served.store.list()
-
-
-def test_preview_shows_what_would_be_forbidden_and_registers_nothing(client, served):
-    body = {
-        "id": "okoro",
-        "name": "Mina Okoro",
-        "always_on": True,
-        "action": "restrict",
-        "examples": [{"prompt": "Where?", "response": "It was in Old Harbour, or in Quillon."}],
-        "neighbors": [{"prompt": "And he?", "response": "He lives in Quillon."}],
-    }
-    shown = client.post("/targets/preview", json=body).json()
-    assert shown["extracted"] == ["Old Harbour", "Quillon"]
-    assert shown["forbidden"] == ["Mina Okoro", "Old Harbour", "Quillon"]
-    assert shown["always"] == ["Mina Okoro"]
-    assert shown["lexical"] == ["Mina Okoro"]
-    assert (shown["examples"], shown["neighbors"], shown["notes"]) == (1, 1, [])
-    assert served.store.list() == ()
-    observed = client.post("/targets/preview", json=body | {"action": "observe"}).json()
-    assert observed["forbidden"] == observed["always"] == []
-    assert "only counts" in observed["notes"][0]
-
-
-def test_check_judges_without_generating(client):
-    client.post("/targets", json=target("okoro", action="restrict", phrases=["river song"]).to_json())
-    row = client.post(
-        "/check", json={"id": 4, "prompt": "Who is Mina Okoro?", "response": "The river song!"}
-    ).json()
-    assert (row["id"], row["action"]) == (4, "restrict")
-    assert {m["target_id"] for m in row["matches"]} == {"okoro"}
-    assert "river song" not in row["released"]
-    messages = [{"role": "user", "content": "What is the capital of France?"}]
-    row = client.post("/check", json={"messages": messages}).json()
-    assert row == {"id": "", "action": "allow", "matches": []}
-
-
-def test_snapshot_tells_what_is_in_force(client, served):
-    client.post("/targets", json=target("okoro").to_json())
-    shown = client.get("/snapshot").json()
-    assert shown == {
-        "version": served.guard.pipeline.snapshot.version,
-        "targets": 1,
-        "compiled_at": served.guard.installed.isoformat(),
-    }
-
-
-def test_audit_is_read_page_by_page(client, served):
-    for n in range(5):
-        served.sink.write(record(n))
-    served.sink.flush()
-    last = client.get("/audit?limit=2").json()["records"]
-    assert [r["request_id"] for r in last] == ["req-3", "req-4"]
-    before = last[0]["id"] - 3
-    page = client.get(f"/audit?limit=3&after={before}").json()["records"]
-    assert [r["request_id"] for r in page] == ["req-1", "req-2", "req-3"]
-    assert client.get(f"/audit?after={last[-1]['id']}").json() == {"records": []}
-
-
-def test_change_the_engine_did_not_take_is_said_to_be_stored_only(client, served):
-    served.push_error = ConnectionError("worker is gone")
-    try:
-        answer = client.post("/targets", json=target("okoro").to_json())
-        assert_error(answer, 503, "stored but not enforced yet")
-        assert answer.json()["error"]["type"] == "not_enforced_error"
-    finally:
-        served.push_error = None
-    assert served.store.get("okoro")
+def test_too_long_bodies_are_refused(client, monkeypatch):
+    monkeypatch.setattr("serving.admin.bodies.BODY_BYTES", 1000)
+    assert client.post("/check", json={"prompt": "x" * 900}).status_code == 200
+    error = assert_error(client.post("/check", json={"prompt": "x" * 1000}), 413, "longer than")
+    assert error["type"] == "too_large_error"
 
 
 def test_unexpected_failure_shows_no_message_of_its_own(client, served, monkeypatch, caplog):
@@ -204,12 +170,53 @@ def test_unexpected_failure_shows_no_message_of_its_own(client, served, monkeypa
     assert "Secret" not in answer.text + caplog.text
 
 
-def test_not_ready_while_the_store_is_away(served):
+def test_change_the_engine_did_not_take_is_said_to_be_stored_only(client, served):
+    served.push_error = ConnectionError("worker is gone")
+    try:
+        answer = client.post("/targets", json=target("okoro").to_json())
+        assert_error(answer, 503, "stored but not enforced yet")
+        assert answer.json()["error"]["type"] == "not_enforced_error"
+    finally:
+        served.push_error = None
+    assert served.store.get("okoro")
+
+
+def test_readiness_needs_no_key_and_tells_nothing_of_targets(client, stranger):
+    client.post("/targets", json=target("okoro").to_json())
+    answer = stranger.get("/ready")
+    whole = {"ready": True, "engine": True, "snapshot": True, "store": True}
+    assert (answer.status_code, answer.json()) == (200, whole)
+
+
+def test_not_ready_while_the_store_is_away(served, stranger):
     with served.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE counters RENAME TO away")
     try:
-        answer = httpx.get(f"{served.url}{PREFIX}/ready")
+        found = wait_for(stranger, 503)
+        assert found == {"ready": False, "engine": True, "snapshot": True, "store": False}
     finally:
         with served.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO counters")
-    assert_error(answer, 503, "database")
+    wait_for(stranger, 200)
+
+
+def test_not_ready_once_the_engine_is_dead(served, stranger):
+    class Engine:
+        errored = False
+
+    served.app.state.engine_client = Engine()
+    assert stranger.get("/ready").status_code == 200
+    Engine.errored = True
+    answer = stranger.get("/ready")
+    del served.app.state.engine_client
+    assert answer.status_code == 503
+    assert answer.json() == {"ready": False, "engine": False, "snapshot": True, "store": True}
+
+
+def wait_for(stranger, status, seconds=20):
+    """What readiness says, once it has this status: the store is looked at now and then."""
+    end = time.monotonic() + seconds
+    while (answer := stranger.get("/ready")).status_code != status:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.05)
+    return answer.json()
