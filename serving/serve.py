@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 from guard import reference
 from guard.errors import GuardInactive, InputError
 from guard.snapshot import compile_snapshot
+from serving import logs, tracing
 from serving.delivery import write_snapshot
 from serving.settings import read_settings
 
@@ -22,6 +24,8 @@ WORKER = "serving.worker.GuardWorker"
 PLUGIN = "lethe"
 LOGPROBS = "processed_logprobs"
 REFERENCE_NAME = "lethe-reference"
+CLOSE_SECONDS = 5
+"""How long the HTTP server waits for connections that are open after the drain: a client may not read."""
 PLUGIN_GROUPS = (
     "vllm.general_plugins",
     "vllm.platform_plugins",
@@ -37,12 +41,13 @@ def serve(argv: Sequence[str]) -> None:
         argv: a model, then any options of ``vllm serve``; without a model the reference model is served.
 
     Raises:
-        InputError: an option or variable is in conflict with the guard.
+        InputError: an option or variable is in conflict with the guard, or a setting is wrong.
         GuardInactive: the guard is not installed, or the started engine does not apply it.
     """
     # Before vLLM is imported: it reads some of its variables then.
     allow_plugin(os.environ)
     refuse_variables(os.environ)
+    settings = read_settings()
     import uvloop
     from vllm.entrypoints.launchers.api_server.entry import run_server
     from vllm.entrypoints.launchers.cli_args import validate_parsed_serve_args
@@ -52,11 +57,13 @@ def serve(argv: Sequence[str]) -> None:
     cli_env_setup()  # type: ignore[no-untyped-call]
     args = parse(argv)
     configure_logging_from_args(args)
+    logs.configure(settings.log_format)  # after vLLM's: what its logging file sets up for our loggers stays
+    tracing.configure(settings)
     validate_parsed_serve_args(args)
     refuse_unguarded_speculation(args)
     require_plugin()
     threading.Thread(target=_preload_encoder, daemon=True).start()
-    uvloop.run(run_server(args))
+    uvloop.run(run_server(args, timeout_graceful_shutdown=CLOSE_SECONDS))
 
 
 def parse(argv: Sequence[str]) -> Namespace:
@@ -71,7 +78,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
     parser = make_arg_parser(FlexibleArgumentParser(prog="lethe serve"))  # type: ignore[no-untyped-call]
     # None stands for "not given"; the guard's value is the default, so another one was given.
-    parser.set_defaults(enforce_eager=None, model=None, logprobs_mode=LOGPROBS)
+    parser.set_defaults(enforce_eager=None, model=None, logprobs_mode=LOGPROBS, shutdown_timeout=None)
     args: Namespace = parser.parse_args(list(argv))
     args.model = args.model_tag or args.model
     if current_platform.is_cpu():
@@ -141,9 +148,14 @@ def put_guard_in(args: Namespace) -> None:
     args.logits_processors = [*given, PROCESSOR]
     args.worker_extension_cls = WORKER
     args.api_server_count = 1
+    settings = read_settings()
+    if args.shutdown_timeout is None:
+        # The limit of the drain, which `serving.drain` waits for. The engine gets it too, for a stop signal
+        # to the whole process group: with 0 it would drop at once what it is generating.
+        args.shutdown_timeout = math.ceil(settings.drain_seconds)
     # The targets follow before the server opens its port. To start from none keeps the configuration, and
     # with it the compile cache, the same whatever is registered.
-    directory = write_snapshot(compile_snapshot(()), read_settings())
+    directory = write_snapshot(compile_snapshot(()), settings)
     args.additional_config = {
         **args.additional_config,
         "lethe": {"snapshot": str(directory), "router": True},

@@ -107,6 +107,18 @@ def test_no_speculation_is_no_conflict():
     serve.refuse_unguarded_speculation(serve.parse([model()]))
 
 
+@pytest.mark.parametrize(("setting", "seconds"), [(None, 30), ("2.5", 3), ("0", 0)])
+def test_running_requests_get_the_settings_time_after_a_stop_signal(monkeypatch, setting, seconds):
+    if setting is not None:
+        monkeypatch.setenv("LETHE_DRAIN_SECONDS", setting)
+    assert serve.parse([model()]).shutdown_timeout == seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 7])
+def test_a_given_time_after_a_stop_signal_stays(seconds):
+    assert serve.parse([model(), "--shutdown-timeout", str(seconds)]).shutdown_timeout == seconds
+
+
 @pytest.mark.parametrize("value", ["1", "true"])
 def test_development_routes_are_refused(value):
     with pytest.raises(InputError, match="VLLM_SERVER_DEV_MODE"):
