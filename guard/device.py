@@ -34,6 +34,7 @@ class _Slot:
     probe: int | None
     begin: int
     shown: bool
+    free: bool
     tables: dict[Folding, list[Table]] = field(default_factory=dict)
 
 
@@ -63,12 +64,13 @@ class DeviceEnforcer:
         probe: int | None,
         prompt: int,
         shown: bool = False,
+        free: bool = False,
     ) -> None:
         """Gives a slot to a request with a prompt of this many tokens; nothing is kept of the last one.
 
-        ``shown`` says that special tokens are part of the response's text.
+        ``shown`` says that special tokens are part of the response's text, ``free`` that nothing is enforced.
         """
-        self._slots[slot] = _Slot(target_ids, probe, max(0, prompt - WINDOW), shown)
+        self._slots[slot] = _Slot(target_ids, probe, max(0, prompt - WINDOW), shown, free)
         self._changed.add(slot)
 
     def step(self, logits: torch.Tensor, batch: Iterable[int], layout: Layout, history: History) -> None:
@@ -93,7 +95,7 @@ class DeviceEnforcer:
         for index in self._changed:
             slot = self._slots[index]
             slot.tables = {}
-            for table in self.tables.of(slot.target_ids, slot.probe):
+            for table in () if slot.free else self.tables.of(slot.target_ids, slot.probe):
                 slot.tables.setdefault(table.automaton.rule.folding, []).append(table)
             for folding, tables in slot.tables.items():
                 groups.setdefault(folding, {})[index] = tables

@@ -8,12 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from guard import rewrite
 from guard.classifier import Classifier
 from guard.response import ResponseFilter
 from guard.snapshot import Snapshot
 from guard.types import Action, Restriction, Verdict
+
+Mode = Literal["enforce", "observe"]
+"""Whether a verdict is carried out, or only counted and recorded."""
 
 REFUSAL = "I'm sorry, but I have no information about that."
 NEUTRAL = "I don't have any information on that."
@@ -46,6 +50,7 @@ class Plan:
     action: Action
     restriction: Restriction
     refusal: str | None = None  # answer with this text and do not generate
+    observed: Action | None = None  # what would have been done, where it is only observed
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,14 @@ class Pipeline:
         action = max(actions, key=lambda a: a.strength, default=Action.REFUSE if error else Action.ALLOW)
         return Verdict(action, matches, self.snapshot.version, time.perf_counter() - started, error)
 
-    def plan(self, verdict: Verdict, *, rewritten: bool = False) -> Plan:
+    def plan(self, verdict: Verdict, *, rewritten: bool = False, mode: Mode = "enforce") -> Plan:
         """What to do about a verdict.
 
         Args:
             verdict: from `inspect`.
             rewritten: the in-context unlearning prompt is in place; without it (a route that has no
                 messages) ``rewrite`` is carried out as ``restrict``, as is ``steer`` without an autoencoder.
+            mode: under ``observe`` nothing changes; the plan says what would have been done.
         """
         enforced = tuple(
             target_id
@@ -90,6 +96,9 @@ class Pipeline:
         action = verdict.action
         if action is Action.STEER or (action is Action.REWRITE and not rewritten):
             action = Action.RESTRICT
+        if mode == "observe":
+            seen = Action.OBSERVE if action is not Action.ALLOW else action
+            return Plan(verdict, seen, restriction, observed=action)
         refusal = self.forms.text if action is Action.REFUSE else None
         return Plan(verdict, action, restriction, refusal)
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from serving.commands import audit, targets
+from serving.commands import audit, database, keys, targets
 from serving.commands.options import Json
+from serving.commands.probe import probe
+from serving.commands.receipt import receipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,8 @@ app = typer.Typer(
 )
 app.add_typer(targets.app, name="targets")
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+app.add_typer(database.app, name="database")
 
 
 @app.command(context_settings=RAW, options_metavar="[MODEL] [OPTIONS OF 'vllm serve']...")
@@ -171,6 +175,10 @@ def version(as_json: Json = False) -> None:
         return
     for name, number in found.items():
         typer.echo(f"{name} {number or 'not installed'}")
+
+
+app.command()(probe)
+app.command()(receipt)
 
 
 def main() -> None:

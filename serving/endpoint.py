@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +12,13 @@ from guard.errors import GuardInactive
 from guard.semantic_penalty import softener
 from guard.vocabulary import Vocabulary
 from serving.admin import router
-from serving.engine import GuardedGenerate, require_effect
+from serving.drain import Drain, DrainMiddleware
+from serving.engine import GuardedGenerate
 from serving.live import LiveGuard
 from serving.middleware import GuardMiddleware
+from serving.selfcheck import check
 from serving.settings import Settings, read_settings
+from serving.traffic import Traffic
 from serving.workers import EngineWorkers, Workers
 
 _log = logging.getLogger(__name__)
@@ -27,10 +30,14 @@ class GuardEndpoint:
     name = "lethe"
     required_tasks = None  # any model: one that cannot be guarded must not be served unguarded
 
+    def __init__(self) -> None:
+        self._drain = Drain()
+
     def attach_router(self, app: Any) -> None:
         """Adds the admin routes and the middleware; vLLM adds its own around it, the key check included."""
         app.include_router(router)
         app.add_middleware(GuardMiddleware)
+        app.add_middleware(DrainMiddleware, drain=self._drain)  # outside the guard's
         inner = app.router.lifespan_context
 
         @asynccontextmanager
@@ -57,6 +64,7 @@ class GuardEndpoint:
         guard = open_guard(read_settings(), EngineWorkers(engine_client.collective_rpc), tokenizer)
         await guard.start()
         await check(engine_client, guard)
+        engine_client.shutdown = self._drain.before(engine_client.shutdown)
         engine_client.generate = GuardedGenerate(engine_client.generate, guard, tokenizer)
         state.lethe = guard
 
@@ -67,39 +75,27 @@ def open_guard(settings: Settings, workers: Workers, tokenizer: Any) -> LiveGuar
 
     from serving.audit_log import AuditLog, SqlAuditSink
     from serving.database import open_database
+    from serving.keyring import SqlKeyring
     from serving.store import SqlTargetStore
 
     # The engine computes in another process, and a second thread mostly waits for a core that the engine has:
     # on two busy cores 14 sentences took 60 ms with one thread and 130 to 870 ms with two.
     torch.set_num_threads(1)
     database = open_database(settings.database_url)
-    sink = SqlAuditSink(AuditLog(database), settings.audit_queue)
+    log = AuditLog.of(database, settings)
     encoder = SentenceEncoder(settings.encoder)
-    soften = softener(lambda: Vocabulary.from_tokenizer(tokenizer), encoder, settings.home / "words", _tell)
-    return LiveGuard(SqlTargetStore(database), sink, settings, encoder, workers, soften)
+    return LiveGuard(
+        SqlTargetStore(database, log, settings.revisions_kept),
+        SqlAuditSink(log, settings.audit_queue),
+        settings,
+        encoder,
+        workers,
+        softener(lambda: Vocabulary.from_tokenizer(tokenizer), encoder, settings.home / "words", _tell),
+        SqlKeyring(database, settings.read_admin_key(), log),
+        Traffic(settings.traffic) if settings.traffic else None,
+    )
 
 
 def _tell(done: int, total: int) -> None:
     if done % 4096 < 512 or done == total:
         _log.info("%d of %d words of the vocabulary are encoded", done, total)
-
-
-async def check(engine_client: Any, guard: LiveGuard) -> None:
-    """Returns if every rank that samples enforces the guard's snapshot and a ban has effect.
-
-    Raises:
-        GuardInactive: otherwise.
-    """
-    version = guard.pipeline.snapshot.version
-    ranks: Sequence[dict[str, Any]] = await engine_client.collective_rpc("lethe_status")
-    sampling = [rank for rank in ranks if rank["samples"]]
-    if not sampling or not all(rank["snapshots"] for rank in sampling):
-        raise GuardInactive("an engine process runs without the guard's logits processor")
-    for rank in sampling:
-        if set(rank["snapshots"]) != {version}:
-            raise GuardInactive(
-                f"an engine process enforces {rank['snapshots']} instead of snapshot {version}"
-            )
-        if not all(rank["routed"]):
-            raise GuardInactive("the engine was not started by 'lethe serve', so it takes no routing")
-    await require_effect(engine_client.generate, engine_client.renderer.get_tokenizer().eos_token_id)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
-import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
-from vllm.logprobs import Logprob
-from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from guard.audit import AuditRecord, prompt_hash
-from guard.errors import GuardInactive
 from guard.pipeline import Pipeline, Plan
 from guard.types import Verdict
 from guard.vocabulary import special_ids
-from serving import metrics
-from serving.logits import PROBE, SNAPSHOT, TARGETS
-from serving.middleware import Exchange, exchange
+from serving import metrics, tracing
+from serving.answers import Answer, at_once, certain, paced, pacemaker
+from serving.exchange import Exchange, exchange
+from serving.logits import FREE, SNAPSHOT, TARGETS
 from serving.outputs import Ending, OutputFilter
+from serving.prompts import prompt_tokens, split
+from serving.surfaces import PROMPT_LOGPROBS
 
 if TYPE_CHECKING:
     from serving.live import LiveGuard
@@ -35,6 +36,32 @@ Generate = Callable[..., AsyncGenerator[RequestOutput, None]]
 
 FINISH_REASON = {"/v1/messages": "stop"}
 """Routes that translate the finish reason and know no content_filter: they would say null."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prompt on its way through the guard.
+
+    Attributes:
+        prompt, params: as the engine is given them.
+        request_id: of the prompt.
+        options: further arguments of the engine's ``generate``.
+        ids: tokens of the prompt.
+        segments: its messages.
+        pipeline: that judged it.
+        plan: what is done to it.
+        finish_reason: of an answer that is suppressed.
+    """
+
+    prompt: Any
+    params: SamplingParams
+    request_id: str
+    options: dict[str, Any]
+    ids: list[int]
+    segments: tuple[str, ...]
+    pipeline: Pipeline
+    plan: Plan
+    finish_reason: str
 
 
 class GuardedGenerate:
@@ -54,170 +81,142 @@ class GuardedGenerate:
         """The outputs of one prompt, as `AsyncLLM.generate`, guarded.
 
         Raises:
-            VLLMValidationError: the prompt cannot be read, or logprobs of prompt tokens are asked for.
+            VLLMValidationError: the prompt cannot be read, or logprobs are asked for that cannot be given.
         """
         started = time.perf_counter()
-        ids = prompt_tokens(prompt)
-        _refuse_prompt_logprobs(sampling_params)
-        pipeline = self._guard.pipeline
-        loop = asyncio.get_running_loop()
-        digest, verdict = await loop.run_in_executor(self._threads, self._judge, pipeline, ids)
         current = exchange.get() or Exchange("generate")
-        plan = pipeline.plan(verdict, rewritten=current.rewritten)
+        current.request_id = current.request_id or request_id
+        case = await self._admit(prompt, sampling_params, request_id, options, current)
+        outgoing = self._filter(case, started)
+        outputs, filtering = self._outputs(case), tracing.Pieces("filter")
+        with tracing.Stage("generate") as span:
+            try:
+                async with aclosing(outputs):
+                    async for output in outputs:
+                        running = not output.finished
+                        with filtering:
+                            leaves = outgoing.release(output)
+                        if leaves:
+                            yield output
+                        if running and outgoing.ended:
+                            break  # every completion was cut: closing the generator aborts the request
+            finally:
+                filtering.end()
+                record = _record(case, outgoing, current.path, time.perf_counter() - started)
+                span.tell(record)
+                if self._guard.traffic is not None:
+                    self._guard.traffic.note(case.segments, outgoing.text, record.action, record.request_id)
+                self._guard.sink.write(record)
+
+    async def _admit(
+        self, prompt: Any, params: SamplingParams, request_id: str, options: dict[str, Any], current: Exchange
+    ) -> Case:
+        """Judges a prompt and decides what is done to it."""
+        ids = prompt_tokens(prompt)
+        self._refuse_logprobs(params)
+        pipeline, settings = self._guard.pipeline, self._guard.settings
+        loop = asyncio.get_running_loop()
+        with tracing.Stage("inspect"):
+            context = contextvars.copy_context()
+            segments, verdict = await loop.run_in_executor(
+                self._threads, context.run, self._judge, pipeline, ids
+            )
+        mode = current.mode or settings.mode
+        plan = pipeline.plan(verdict, rewritten=current.rewritten, mode=mode)
         current.tell(plan.action, verdict.snapshot, request_id)
         _count(plan)
         finish_reason = FINISH_REASON.get(current.path, pipeline.forms.finish_reason)
-        outgoing = self._filter(pipeline, plan, sampling_params, finish_reason)
-        if plan.refusal is None:
-            outputs = self._generate(prompt, restrict(sampling_params, plan), request_id, **options)
-        else:
-            outputs = self._refuse(plan.refusal, finish_reason, prompt, ids, sampling_params, request_id)
-        try:
-            async with aclosing(outputs):
-                async for output in outputs:
-                    running = not output.finished
-                    if outgoing.release(output):
-                        yield output
-                    if running and outgoing.ended:
-                        break  # every completion was cut: closing the engine's generator aborts the request
-        finally:
-            self._guard.sink.write(
-                AuditRecord(
-                    request_id=request_id,
-                    time=datetime.now(UTC).isoformat(),
-                    route=current.path,
-                    verdict=verdict.to_json(),
-                    action=plan.action.value,
-                    snapshot=verdict.snapshot,
-                    prompt_sha256=digest,
-                    prompt_tokens=len(ids),
-                    response_tokens=outgoing.tokens,
-                    finish_reason=outgoing.finish_reason,
-                    filtered=outgoing.filtered,
-                    seconds=round(time.perf_counter() - started, 6),
-                )
-            )
+        return Case(prompt, params, request_id, options, ids, segments, pipeline, plan, finish_reason)
 
-    def _judge(self, pipeline: Pipeline, ids: Sequence[int]) -> tuple[str, Verdict]:
-        """The prompt's hash and the verdict on it."""
-        try:
-            segments = split(ids, self._special, self._tokenizer.decode)
-        except OverflowError:
-            raise VLLMValidationError("the prompt holds token ids outside the vocabulary") from None
-        return prompt_hash(segments), pipeline.inspect(segments)
+    def _judge(self, pipeline: Pipeline, ids: Sequence[int]) -> tuple[tuple[str, ...], Verdict]:
+        """The prompt's messages and the verdict on them."""
+        segments = split(ids, self._special, self._tokenizer.decode)
+        return segments, pipeline.inspect(segments)
 
-    def _filter(
-        self, pipeline: Pipeline, plan: Plan, params: SamplingParams, finish_reason: str
-    ) -> OutputFilter:
-        end = int(self._tokenizer.eos_token_id)
-        skip = params.skip_special_tokens
+    def _outputs(self, case: Case) -> AsyncGenerator[RequestOutput, None]:
+        """What the engine says to a prompt, or what is said in its place."""
+        if case.plan.refusal is None:
+            return self._ask(case, restrict(case.params, case.plan))
+        answer = Answer.of(case.plan.refusal, case.finish_reason, self._tokenizer)
+        if case.pipeline.forms.disclose:
+            return self._refuse(case, answer)
+        answer = answer.within(case.params, self._decoder(case.params))
+        steps = self._ask(case, pacemaker(answer, case.params, _orders(case.plan, free=True)))
+        return paced(answer, steps, case.params, self._decoder(case.params))
+
+    def _ask(self, case: Case, params: SamplingParams) -> AsyncGenerator[RequestOutput, None]:
+        return self._generate(case.prompt, params, case.request_id, **case.options)
+
+    async def _refuse(self, case: Case, answer: Answer) -> AsyncGenerator[RequestOutput, None]:
+        """The refusal at once; the engine never sees the prompt."""
+        yield at_once(answer, case.prompt, case.ids, case.params, case.request_id, self._tokenizer)
+
+    def _filter(self, case: Case, started: float) -> OutputFilter:
+        params, end = case.params, int(self._tokenizer.eos_token_id)
         return OutputFilter(
-            lambda: pipeline.response_filter(plan),
-            Ending(finish_reason, end, _certain([end], params, self._tokenizer)[0]),
-            lambda ids: str(self._tokenizer.decode(ids, skip_special_tokens=skip)),
+            lambda: case.pipeline.response_filter(case.plan),
+            Ending(case.finish_reason, end, certain([end], params, self._tokenizer)[0]),
+            self._decoder(params),
             count=params.n,
             deltas=params.output_kind is RequestOutputKind.DELTA,
             grammar=params.structured_outputs is not None,
+            observing=case.plan.observed is not None,
+            begun=started,
         )
 
-    async def _refuse(
-        self,
-        text: str,
-        finish_reason: str,
-        prompt: Any,
-        ids: list[int],
-        params: SamplingParams,
-        request_id: str,
-    ) -> AsyncGenerator[RequestOutput, None]:
-        """The refusal as if the model had said it, n times; the engine never sees the prompt."""
-        tokens = [
-            *self._tokenizer.encode(text, add_special_tokens=False),
-            int(self._tokenizer.eos_token_id),
-        ]
-        asked = params.logprobs is not None or params.logprob_token_ids
-        logprobs = _certain(tokens, params, self._tokenizer) if asked else None
-        completions = [
-            CompletionOutput(index, text, tokens, 0.0, logprobs, finish_reason=finish_reason)
-            for index in range(params.n)
-        ]
-        prompt_text = prompt.get("prompt")
-        yield RequestOutput(request_id, prompt_text, ids, None, completions, True, num_cached_tokens=0)
+    def _decoder(self, params: SamplingParams) -> Callable[[Sequence[int]], str]:
+        """The text of tokens as the engine renders them."""
+        skip = params.skip_special_tokens
+        return lambda ids: str(self._tokenizer.decode(ids, skip_special_tokens=skip))
 
-
-def prompt_tokens(prompt: Any) -> list[int]:
-    """The token ids of a rendered prompt, those of an encoder first.
-
-    Raises:
-        VLLMValidationError: the prompt is of a kind whose text cannot be known, such as embeddings.
-    """
-    if isinstance(prompt, Mapping):
-        if "encoder_prompt" in prompt and "decoder_prompt" in prompt:
-            return [*prompt_tokens(prompt["encoder_prompt"]), *prompt_tokens(prompt["decoder_prompt"])]
-        ids = prompt.get("prompt_token_ids")
-        if ids is not None and prompt.get("type") != "embeds":
-            return [*prompt.get("encoder_prompt_token_ids", ()), *ids]
-    kind = prompt.get("type", "unrendered") if isinstance(prompt, Mapping) else type(prompt).__name__
-    raise VLLMValidationError(
-        f"a guarded server cannot read prompts of kind {kind!r}; send text or token ids"
-    )
-
-
-def split(ids: Iterable[int], special: frozenset[int], decode: Callable[[list[int]], str]) -> tuple[str, ...]:
-    """The prompt's messages: the text of each run between special tokens."""
-    runs = (list(run) for is_special, run in groupby(ids, special.__contains__) if not is_special)
-    return tuple(text for run in runs if (text := decode(run).strip()))
+    def _refuse_logprobs(self, params: SamplingParams) -> None:
+        settings = self._guard.settings
+        asked = params.prompt_logprobs is not None or params.prompt_logprob_token_ids
+        if asked and PROMPT_LOGPROBS not in settings.open_surfaces:
+            raise VLLMValidationError(
+                "logprobs of the prompt are not available on a guarded server", parameter="prompt_logprobs"
+            )
+        if not settings.disclose and (params.logprobs is not None or params.logprob_token_ids):
+            # Those of an answer that was not generated would tell that it was not.
+            raise VLLMValidationError("logprobs are not available on this server", parameter="logprobs")
 
 
 def restrict(params: SamplingParams, plan: Plan) -> SamplingParams:
     """A copy that tells the logits processor what to enforce; the guard's keys a client sent are dropped."""
     given = {k: v for k, v in (params.extra_args or {}).items() if not k.startswith("lethe")}
     restricted = copy.copy(params)
-    restricted.extra_args = given | {
-        TARGETS: list(plan.restriction.target_ids),
-        SNAPSHOT: plan.restriction.snapshot,
-    }
+    restricted.extra_args = given | _orders(plan, free=plan.observed is not None)
     return restricted
 
 
-async def require_effect(generate: Generate, prompt_id: int) -> None:
-    """Returns if a ban changes what the engine samples.
-
-    Raises:
-        GuardInactive: it does not.
-    """
-    free = await _first_token(generate, prompt_id, {TARGETS: []})
-    banned = await _first_token(generate, prompt_id, {TARGETS: [], PROBE: free})
-    if banned == free:
-        raise GuardInactive(
-            "a token that the guard forbade was generated; the engine does not apply its logits processor"
-        )
-
-
-async def _first_token(generate: Generate, prompt_id: int, extra: dict[str, Any]) -> int:
-    params = SamplingParams(temperature=0.0, max_tokens=1, detokenize=False, extra_args=extra)
-    prompt = {"type": "token", "prompt_token_ids": [prompt_id]}
-    tokens: Sequence[int] = ()
-    async for output in generate(prompt, params, f"lethe-probe-{len(extra)}"):
-        tokens = output.outputs[0].token_ids
-    return int(tokens[0])
-
-
-def _refuse_prompt_logprobs(params: SamplingParams) -> None:
-    if params.prompt_logprobs is not None or params.prompt_logprob_token_ids:
-        raise VLLMValidationError(
-            "logprobs of the prompt are not available on a guarded server", parameter="prompt_logprobs"
-        )
-
-
-def _certain(tokens: Sequence[int], params: SamplingParams, tokenizer: Any) -> list[dict[int, Logprob]]:
-    """Logprobs of tokens that nothing was sampled for: certain, and even between asked-for alternatives."""
-    labels = params.logprob_token_ids or []
-    even = {i: Logprob(-math.log(len(labels)), None, tokenizer.decode([i])) for i in labels}
-    return [even | {i: Logprob(0.0, 1, tokenizer.decode([i]))} for i in tokens]
+def _orders(plan: Plan, *, free: bool) -> dict[str, Any]:
+    """What the logits processor is told about a request."""
+    orders = {TARGETS: list(plan.restriction.target_ids), SNAPSHOT: plan.restriction.snapshot}
+    return orders | {FREE: 1} if free else orders
 
 
 def _count(plan: Plan) -> None:
     metrics.REQUESTS.labels(plan.action.value).inc()
-    metrics.STAGE_SECONDS.labels("inspect").observe(plan.verdict.seconds)
+    if plan.observed is not None:
+        metrics.OBSERVED.labels(plan.observed.value).inc()
     for match in plan.verdict.matches:
         metrics.MATCHES.labels(match.detector).inc()
+
+
+def _record(case: Case, outgoing: OutputFilter, path: str, seconds: float) -> AuditRecord:
+    """What happened to a prompt, however it ended."""
+    verdict = case.plan.verdict
+    return AuditRecord(
+        request_id=case.request_id,
+        time=datetime.now(UTC).isoformat(),
+        route=path,
+        verdict=verdict.to_json(),
+        action=case.plan.action.value,
+        snapshot=verdict.snapshot,
+        prompt_sha256=prompt_hash(case.segments),
+        prompt_tokens=len(case.ids),
+        response_tokens=outgoing.tokens,
+        finish_reason=outgoing.finish_reason,
+        filtered=outgoing.filtered,
+        seconds=round(seconds, 6),
+    )

@@ -38,6 +38,7 @@ CONFIG = "lethe"
 TARGETS = "lethe_targets"
 SNAPSHOT = "lethe_snapshot"
 PROBE = "lethe_probe"
+FREE = "lethe_free"
 """Keys in the engine's additional_config and in a request's extra_args."""
 
 live: weakref.WeakSet[GuardLogitsProcessor] = weakref.WeakSet()
@@ -120,6 +121,9 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         for index in batch_update.removed:
             self._host.close(index)
         for index, params, prompt_ids, outputs in batch_update.added:
+            if self._is_free(params):
+                self._host.close(index)
+                continue
             self._host.open(
                 index, Row(prompt_ids or (), *self._order(params), outputs, not params.skip_special_tokens)
             )
@@ -133,7 +137,8 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         assert self._device is not None
         prompt = int(self._state.prompt_len.np[req_idx])
         shown = not sampling_params.skip_special_tokens
-        self._device.open(req_idx, *self._order(sampling_params), prompt, shown)
+        free = self._is_free(sampling_params)
+        self._device.open(req_idx, *self._order(sampling_params), prompt, shown, free)
         return True
 
     # both
@@ -153,6 +158,10 @@ class GuardLogitsProcessor(V1Processor, V2Processor):
         history = History(self._state.all_token_ids.gpu, self._state.prompt_len.gpu)
         self._device.step(logits, ctx.idx_mapping_np.tolist(), layout, history)
         return logits
+
+    def _is_free(self, params: SamplingParams) -> bool:
+        """True if the router says that nothing is enforced on a request."""
+        return self.wiring.router and bool((params.extra_args or {}).get(FREE))
 
     def _order(self, params: SamplingParams) -> tuple[tuple[str, ...] | None, int | None]:
         """The targets to enforce on a request, None for all, and the token the self-check bans."""

@@ -8,14 +8,47 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_FAST = (
+    0.0001,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+)
 
 REQUESTS = Counter("lethe_requests_total", "Requests judged, by the action carried out", ["action"])
+OBSERVED = Counter(
+    "lethe_observed_total",
+    "What was only observed, by the action it would have met; `filter`: a response would have been cut",
+    ["action"],
+)
+CLOSED = Counter(
+    "lethe_closed_surfaces_total",
+    "Requests for something that a guarded server does not offer: a route, or logprobs, echo, beam search",
+    ["surface"],
+)
 MATCHES = Counter("lethe_matches_total", "Evidence found in prompts, by detector", ["detector"])
 STAGE_SECONDS = Histogram(
     "lethe_stage_seconds",
-    "Time of one stage: inspect (judge a prompt), refresh (registered to enforced)",
+    "Time of one stage: edge (read and rewrite the body), inspect (judge a prompt), generate (the whole "
+    "response), filter (all of its pieces); and refresh (registered to enforced)",
     ["stage"],
+    buckets=_FAST,
+)
+FIRST_TOKEN_SECONDS = Histogram(
+    "lethe_first_token_seconds",
+    "Time from a prompt's arrival at the guard to the first text that leaves it",
     buckets=_FAST,
 )
 HELD_BACK = Histogram(
@@ -50,8 +83,11 @@ AUDIT_LOST = Counter("lethe_audit_lost_total", "Audit records the database refus
 
 METRICS = (
     REQUESTS,
+    OBSERVED,
+    CLOSED,
     MATCHES,
     STAGE_SECONDS,
+    FIRST_TOKEN_SECONDS,
     HELD_BACK,
     FILTER_TRIPS,
     DETECTOR_ERRORS,

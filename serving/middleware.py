@@ -1,137 +1,88 @@
-"""The edge of the API server: refuses what cannot be guarded, rewrites messages, discloses what was done.
+"""The edge of the API server: passes only what it knows, refuses what cannot be guarded, rewrites messages.
 
 It sits inside vLLM's own middlewares, so behind the API-key check. It is the place for what needs the JSON
-body; whether a request is guarded never depends on it, that is `serving.engine`.
+body; whether a prompt is judged never depends on it, that is `serving.engine`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from guard.errors import InputError
-from guard.pipeline import Pipeline
-from guard.types import Action
+from guard.pipeline import Mode
+from serving import metrics, tracing
 from serving.admin import PREFIX, error_body
-from serving.check import segments_of
+from serving.auth import identity_of
+from serving.disclosure import Disclosure
+from serving.exchange import Exchange, exchange
+from serving.identity import Role
+from serving.rewriting import rewrite_body, rewrites
+from serving.surfaces import Unguardable, refuse_fields, route_filter
 
 if TYPE_CHECKING:
     from serving.live import LiveGuard
 
-
-class Unguardable(InputError):
-    """The request asks for something that shows the model's unguarded probabilities."""
-
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message, param)
-        self.param = param
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One HTTP request: what the edge and the engine side tell each other about it."""
-
-    path: str
-    rewritten: bool = False
-    action: Action | None = None  # the strongest, where a request holds several prompts
-    snapshot: str = ""
-    request_id: str = ""  # of the first prompt
-
-    def tell(self, action: Action, snapshot: str, request_id: str) -> None:
-        """Notes what is done to one prompt of the request."""
-        if self.action is None or action.strength > self.action.strength:
-            self.action = action
-        self.snapshot = snapshot
-        self.request_id = self.request_id or request_id
-
-
-exchange: ContextVar[Exchange | None] = ContextVar("lethe_exchange", default=None)
+MODE = "lethe_mode"
+"""Key in a request's ``vllm_xargs`` by which a client with the role `control` asks for a mode."""
 
 
 class GuardMiddleware:
-    """Handles every POST with a JSON body, except the guard's own routes."""
+    """Looks at every request, and into the body of every POST that carries JSON."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._known: Callable[[str, str], bool] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the module's docstring."""
-        if not _carries_json(scope):
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-            return
+        elif scope["type"] != "http" or not self._knows(scope):
+            await _refuse_route(scope, receive, send)
+        elif _carries_json(scope):
+            await self._guard(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        if self._known is None:
+            guard: LiveGuard = scope["app"].state.lethe
+            self._known = route_filter(guard.settings.open_surfaces, PREFIX)
+        return self._known(scope["method"], _path(scope))
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
         if body is None:
             return  # the client left
         guard: LiveGuard = scope["app"].state.lethe
-        current = Exchange(scope["path"])
+        current = Exchange(_path(scope))
         try:
-            body = await _prepare(body, current, guard.pipeline)
+            with tracing.Stage("edge"):
+                body = await _prepare(body, current, guard, Headers(scope=scope))
         except Unguardable as error:
+            metrics.CLOSED.labels(error.param).inc()
             refusal = JSONResponse(error_body(400, "invalid_request_error", str(error), error.param), 400)
             await refusal(scope, receive, send)
             return
         if guard.settings.disclose:
-            send = _Disclosure(send, current).send
+            send = Disclosure(send, current, guard.settings).send
         token = exchange.set(current)
         try:
-            await self.app(_with_length(scope, len(body)), _replay(body, receive), send)
+            with tracing.Request(current.path, scope["headers"]) as span:
+                await self.app(_with_length(scope, len(body)), _replay(body, receive), send)
+                if current.action is not None:
+                    span.note({"lethe.action": current.action.value, "lethe.snapshot": current.snapshot})
         finally:
             exchange.reset(token)
 
 
-def refuse_unguardable(body: Mapping[str, Any]) -> None:
-    """Passes a request that the guard can cover.
-
-    Raises:
-        Unguardable: logprobs of prompt tokens are never processed, so they spell out any text under test;
-            beam search drops the arguments by which the engine knows what to forbid.
-    """
-    if body.get("use_beam_search"):
-        raise Unguardable("beam search is not available on a guarded server", "use_beam_search")
-    for name in ("prompt_logprobs", "prompt_logprob_token_ids"):
-        if body.get(name) is not None:
-            raise Unguardable("logprobs of the prompt are not available on a guarded server", name)
-    logprobs = body.get("logprobs")
-    if body.get("echo") and logprobs is not None and logprobs is not False:  # 0 asks for them, too
-        raise Unguardable("echo together with logprobs is not available on a guarded server", "echo")
-
-
-def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline) -> bool:
-    """Puts the in-context unlearning instruction into a conversation whose verdict is ``rewrite``.
-
-    Bodies without a conversation stay as they are, and malformed ones too: vLLM explains what is wrong.
-    """
-    # Not `instructions` under Responses: that route sends them back to the client.
-    name = "input" if path == "/v1/responses" else "messages"
-    messages: Any = body.get(name)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    beside = path == "/v1/messages"  # the route that keeps the system text beside the messages
-    system: list[dict[str, object]] = (
-        [{"role": "system", "content": body.get("system") or ""}] if beside else []
-    )
-    try:
-        segments = segments_of([*system, *messages] if isinstance(messages, list) else messages)
-    except InputError:
-        return False
-    verdict = pipeline.inspect(segments)
-    if verdict.action is not Action.REWRITE:
-        return False
-    if beside:
-        body["system"] = pipeline.rewrite(system, verdict)[0]["content"]
-    else:
-        body[name] = pipeline.rewrite(messages, verdict)
-    return True
-
-
-async def _prepare(raw: bytes, current: Exchange, pipeline: Pipeline) -> bytes:
+async def _prepare(raw: bytes, current: Exchange, guard: LiveGuard, headers: Headers) -> bytes:
     """The body to pass on. What is no JSON object is left to the route, which refuses it."""
     try:
         body = json.loads(raw)
@@ -139,54 +90,50 @@ async def _prepare(raw: bytes, current: Exchange, pipeline: Pipeline) -> bytes:
         return raw
     if not isinstance(body, dict):
         return raw
-    refuse_unguardable(body)
-    if not any(target.action == "rewrite" for target in pipeline.snapshot.targets.values()):
+    refuse_fields(body, guard.settings.open_surfaces)
+    current.mode = await _mode(body.get("vllm_xargs"), guard, headers)
+    mode, pipeline = current.mode or guard.settings.mode, guard.pipeline
+    if mode == "observe" or not rewrites(pipeline):
         return raw
     current.rewritten = await asyncio.to_thread(rewrite_body, body, current.path, pipeline)
     return json.dumps(body).encode() if current.rewritten else raw
 
 
-class _Disclosure:
-    """Adds the guard's headers to a response.
+async def _mode(arguments: Any, guard: LiveGuard, headers: Headers) -> Mode | None:
+    """The mode that a client asks for, if its key has the role for it; the engine side drops the argument.
 
-    A stream may start before the prompt is judged, so the response waits until it is, or until it ends
-    without any prompt.
+    Raises:
+        Unguardable: there is no such mode.
     """
-
-    def __init__(self, send: Send, current: Exchange) -> None:
-        self._send = send
-        self._current = current
-        self._waiting: list[Message] = []
-        self._started = False
-
-    async def send(self, message: Message) -> None:
-        """Takes the place of the server's `send`."""
-        if self._started:
-            await self._send(message)
-            return
-        self._waiting.append(message)
-        last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if self._current.action is None and not last:
-            return
-        self._started = True
-        if self._current.action is not None:
-            self._waiting[0] = _disclosed(self._waiting[0], self._current)
-        for held in self._waiting:
-            await self._send(held)
+    if not isinstance(arguments, dict) or MODE not in arguments:
+        return None
+    identity = await asyncio.to_thread(identity_of, headers, guard.keyring)
+    if identity is None or not identity.has(Role.CONTROL):
+        return None
+    asked: Mode = arguments[MODE]
+    if asked not in get_args(Mode):
+        raise Unguardable(f"vllm_xargs.{MODE} must be one of {', '.join(get_args(Mode))}", MODE)
+    return asked
 
 
-def _disclosed(start: Message, current: Exchange) -> Message:
-    given = {
-        "x-lethe-action": current.action or "",
-        "x-lethe-snapshot": current.snapshot,
-        "x-lethe-request-id": current.request_id,
-    }
-    added = [(name.encode(), value.encode("latin-1", "replace")) for name, value in given.items()]
-    return {**start, "headers": [*start.get("headers", ()), *added]}
+async def _refuse_route(scope: Scope, receive: Receive, send: Send) -> None:
+    metrics.CLOSED.labels("route").inc()
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "not available on a guarded server"})
+        return
+    # 404 as for a route that does not exist: which of them vLLM has is nobody's business.
+    message = "this route is not available on a guarded server; its operator can open it by name"
+    await JSONResponse(error_body(404, "not_found_error", message), 404)(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _carries_json(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].startswith(PREFIX + "/"):
+    if scope["method"] != "POST" or _path(scope).startswith(PREFIX + "/"):
         return False
     kind: bytes = dict(scope["headers"]).get(b"content-type", b"")
     return not kind.startswith(b"multipart/")  # audio uploads: no JSON to look at

@@ -6,6 +6,7 @@ It handles vLLM's output objects by their fields only, in place, because they ar
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,8 @@ class OutputFilter:
         count: int,
         deltas: bool,
         grammar: bool = False,
+        observing: bool = False,
+        begun: float | None = None,
     ) -> None:
         """Opens one filter per completion.
 
@@ -62,11 +65,16 @@ class OutputFilter:
             count: number of completions.
             deltas: each output holds only what is new; else all so far.
             grammar: the client's own grammar restricts the output.
+            observing: everything passes; what would have been cut is counted.
+            begun: when the request arrived, as `time.perf_counter`.
         """
         self._ending = ending
         self._decode = decode
         self._deltas = deltas
         self._grammar = grammar
+        self._observing = observing
+        self._begun = time.perf_counter() if begun is None else begun
+        self._spoken = False
         self._completions = [_Completion(make_filter()) for _ in range(count)]
 
     @property
@@ -75,8 +83,13 @@ class OutputFilter:
         return sum(completion.tokens for completion in self._completions)
 
     @property
+    def text(self) -> str:
+        """The text that left, one completion after the other."""
+        return "\n".join(completion.released for completion in self._completions)
+
+    @property
     def filtered(self) -> bool:
-        """True if a completion was cut."""
+        """True if a completion was cut, or would have been."""
         return any(completion.filter.tripped for completion in self._completions)
 
     @property
@@ -89,7 +102,7 @@ class OutputFilter:
         """The request's: that of a cut completion before others, None while one is running."""
         if not self.ended:
             return None
-        if self.filtered:
+        if self.filtered and not self._observing:
             return self._ending.finish_reason
         return self._completions[0].finish_reason
 
@@ -99,11 +112,17 @@ class OutputFilter:
         for completion_output in output.outputs:
             self._pass(self._completions[completion_output.index], completion_output)
         output.finished = output.finished or self.ended
+        if not self._spoken and any(completion.text for completion in output.outputs):
+            self._spoken = True
+            metrics.FIRST_TOKEN_SECONDS.observe(time.perf_counter() - self._begun)
         return bool(output.outputs)
 
     def _pass(self, completion: _Completion, output: Any) -> None:
         fresh = output.text if self._deltas else output.text[completion.seen :]
         completion.seen += len(fresh)
+        if self._observing:
+            self._watch(completion, fresh, output)
+            return
         text = completion.filter.feed(fresh)
         if output.finish_reason is not None:
             text += completion.filter.finish()
@@ -117,6 +136,20 @@ class OutputFilter:
         output.text = text if self._deltas else completion.released
         if completion.filter.tripped:
             self._cut(completion, output)
+        self._note(completion, output)
+
+    def _watch(self, completion: _Completion, fresh: str, output: Any) -> None:
+        """Looks at what passes."""
+        tripped = completion.filter.tripped
+        completion.filter.feed(fresh)
+        if output.finish_reason is not None:
+            completion.filter.finish()
+        if completion.filter.tripped and not tripped:
+            metrics.OBSERVED.labels("filter").inc()
+        completion.released += fresh
+        self._note(completion, output)
+
+    def _note(self, completion: _Completion, output: Any) -> None:
         completion.finish_reason = output.finish_reason
         completion.tokens = len(output.token_ids) + (completion.tokens if self._deltas else 0)
 

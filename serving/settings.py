@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -90,6 +90,14 @@ class Settings(BaseSettings):
         4096, ge=1, description="audit records waiting for the database before requests wait for it too"
     )
 
+    @model_validator(mode="after")
+    def _keeps_quiet(self) -> Self:
+        if self.refusal_status == 400 and not self.disclose:
+            raise ValueError(
+                "refusal_status 400 tells that a name is guarded, what disclose = false rules out; change one"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -167,7 +175,8 @@ def _sentence(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = ", ".join(Settings.model_fields)
         return f"unknown setting {name!r} in {config_file()}; known settings are {known}"
-    return f"setting {name!r}: {item['msg'].removeprefix('Value error, ')}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"setting {name!r}: {message}" if name else message
 
 
 def _key_in(path: Path) -> str:

@@ -1,10 +1,12 @@
 """Fixtures that start engines and servers; everything else is imported from the *_fixtures modules."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import pytest
-from control_fixtures import minilm
+from choke_fixtures import InProcess
+from control_fixtures import minilm, postgres_database, postgres_server
 from engine_fixtures import ADMIN_KEY, FORGOTTEN, engine, load, model, wiring
 
 import serving
@@ -33,6 +35,23 @@ def empty(guarded):
 
 
 @pytest.fixture
+def client(empty):
+    return InProcess(empty)
+
+
+@pytest.fixture
+def guard_on(client, live):
+    """Makes a guarded `generate` on targets; returns it with its guard."""
+    from serving.engine import GuardedGenerate
+
+    async def make(*targets, workers=client.workers, **settings):
+        guard = await live(targets, workers, **settings)
+        return GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()), guard
+
+    return make
+
+
+@pytest.fixture
 async def live(tmp_path):
     """Makes running guards on targets; ``workers`` are told of them."""
     guards = []
@@ -51,6 +70,24 @@ async def live(tmp_path):
 
     yield start
     await asyncio.gather(*(guard.close() for guard in guards))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a PostgreSQL server; skips where none is installed."""
+    # Not below pytest's own directory: the account PostgreSQL runs under may not enter that.
+    with tempfile.TemporaryDirectory() as directory, postgres_server(Path(directory)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    """The URL of a database without tables, of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'home' / 'lethe.db'}"
+    else:
+        with postgres_database(request.getfixturevalue("postgres")) as found:
+            yield found
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,23 @@
 import asyncio
 
 import pytest
+from choke_fixtures import (
+    KINDS,
+    NAMED,
+    NEIGHBOUR,
+    QUESTION,
+    VALUE,
+    prompt,
+    run,
+    sampling,
+    text_of,
+    tokens_of,
+)
 from control_fixtures import Workers
 from engine_fixtures import (
     ENGINE,
     FORGOTTEN,
-    RETAINED,
-    WORLD,
-    Ask,
     chat,
-    questions,
     spells,
     target,
     tokenizer,
@@ -21,87 +29,10 @@ from guard.errors import GuardInactive
 from guard.types import Action, Matching
 from guard.vocabulary import special_ids
 from serving import logits
-from serving.endpoint import check
-from serving.middleware import Exchange, exchange
-from serving.workers import EngineWorkers
+from serving.exchange import Exchange, exchange
+from serving.selfcheck import check
 
 pytestmark = ENGINE
-
-QUESTION, NEIGHBOUR = questions(FORGOTTEN)[0], questions(RETAINED)[0]
-VALUE = WORLD.rows_of(FORGOTTEN)[0].value
-NAMED = target(name=None, examples=(), phrases=(FORGOTTEN,), always_on=True)
-KINDS = ["DELTA", "CUMULATIVE", "FINAL_ONLY"]
-
-
-class InProcess:
-    """The engine of this process with the interface of a server's engine client."""
-
-    def __init__(self, llm):
-        self.llm = llm
-        self.requests = []
-        self.renderer = llm.llm_engine.renderer
-
-    async def generate(self, prompt, sampling_params, request_id, **options):
-        core = self.llm.llm_engine
-        self.requests.append(sampling_params)
-        given = {"prompt_token_ids": prompt["prompt_token_ids"]}
-        name = core.add_request(request_id, given, sampling_params, **options)
-        try:
-            while core.has_unfinished_requests():
-                for output in core.step():
-                    yield output
-                    await asyncio.sleep(0)
-        finally:
-            core.abort_request([name], internal=True)
-
-    async def collective_rpc(self, method, timeout=None, args=(), kwargs=None):
-        return self.llm.collective_rpc(method, args=args)
-
-    @property
-    def workers(self):
-        return EngineWorkers(self.collective_rpc)
-
-
-@pytest.fixture
-def client(empty):
-    return InProcess(empty)
-
-
-@pytest.fixture
-def guard_on(client, live):
-    """Makes a guarded `generate` on targets; returns it with its guard."""
-    from serving.engine import GuardedGenerate
-
-    async def make(*targets, workers=client.workers, **settings):
-        guard = await live(targets, workers, **settings)
-        return GuardedGenerate(client.generate, guard, client.renderer.get_tokenizer()), guard
-
-    return make
-
-
-def prompt(question) -> dict:
-    return {"type": "token", "prompt_token_ids": chat(question)}
-
-
-def sampling(kind="FINAL_ONLY", count=1, **more):
-    from vllm.sampling_params import RequestOutputKind
-
-    fixed = {"logprobs": None, "ignore_eos": False, "skip_special_tokens": True}
-    return Ask("", None, count, 40).params(output_kind=RequestOutputKind[kind], **(fixed | more))
-
-
-async def run(generate, question, params) -> list:
-    return [output async for output in generate(prompt(question), params, "request-1")]
-
-
-def text_of(outputs, kind, index=0) -> str:
-    pieces = [c.text for output in outputs for c in output.outputs if c.index == index]
-    return "".join(pieces) if kind == "DELTA" else pieces[-1]
-
-
-def tokens_of(outputs, kind, index=0) -> list[int]:
-    pieces = [list(c.token_ids) for output in outputs for c in output.outputs if c.index == index]
-    return [token for piece in pieces for token in piece] if kind == "DELTA" else pieces[-1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,13 +59,6 @@ async def test_a_refusal_never_reaches_the_engine(client, guard_on, kind):
         assert completion.finish_reason == "content_filter"
         assert tokenizer().decode(completion.token_ids, skip_special_tokens=True) == completion.text
         assert len(completion.logprobs) == len(completion.token_ids)
-
-
-async def test_without_disclosure_a_refusal_looks_like_an_answer(guard_on):
-    generate, guard = await guard_on(target(action="refuse"), disclose=False, neutral="I cannot say.")
-    (output,) = await run(generate, QUESTION, sampling())
-    assert (output.outputs[0].text, output.outputs[0].finish_reason) == ("I cannot say.", "stop")
-    assert guard.sink.records[0].action == "refuse"
 
 
 async def test_a_restricted_prompt_is_answered_without_the_target(client, guard_on):
@@ -348,7 +272,7 @@ async def test_a_token_outside_any_vocabulary_is_the_clients_mistake(guard_on):
 
 
 def test_encoder_prompts_are_read_too():
-    from serving.engine import prompt_tokens
+    from serving.prompts import prompt_tokens
 
     decoder = {"type": "token", "prompt_token_ids": [3]}
     both = {"encoder_prompt": {"type": "token", "prompt_token_ids": [1, 2]}, "decoder_prompt": decoder}
@@ -357,7 +281,7 @@ def test_encoder_prompts_are_read_too():
 
 
 def test_a_prompt_is_split_into_its_messages():
-    from serving.engine import split
+    from serving.prompts import split
 
     text = tokenizer().apply_chat_template(
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who was it? Tell me."}],

@@ -12,6 +12,7 @@ import pytest
 from engine_fixtures import ADMIN_KEY, FORGOTTEN, RETAINED, WORLD, chat, questions, spells, target, tokenizer
 
 from guard.pipeline import REFUSAL
+from serving.surfaces import route_filter
 
 pytestmark = pytest.mark.server
 
@@ -203,6 +204,29 @@ def test_a_client_cannot_lift_its_restriction(client, forgetting):
     assert answer(client, extra_body={"vllm_xargs": keys}) == answer(client)
 
 
+def test_every_route_of_the_server_is_known_or_refused(server):
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    routes = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    known = route_filter((), "/lethe/v1")
+    refused = [(method, path) for method, path in routes if not known(method, path)]
+    assert ("POST", "/v1/systemone") in refused
+    assert ("POST", "/v1/chat/completions") not in refused
+    for method, path in refused:
+        answer = httpx.request(method, server.url + path, json={})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error"), path
+
+
+def test_a_key_with_the_role_may_only_observe(client, forgetting):
+    asked = {"extra_body": {"vllm_xargs": {"lethe_mode": "observe"}}}
+    key = {"x-lethe-key": ADMIN_KEY}
+    free = answer(client)
+    with forgetting(action="refuse", always_on=True):
+        assert answer(client, **asked) == REFUSAL
+        assert answer(client, **asked, extra_headers={"x-lethe-key": "wrong"}) == REFUSAL
+        assert answer(client, **asked, extra_headers=key) == free
+    assert spells(free, target())
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_the_responses_route_is_guarded(client, forgetting, action):
     options = {"model": "nano", "input": QUESTION, "temperature": 0, "max_output_tokens": 40}
@@ -297,7 +321,7 @@ def audited(admin, request_id) -> dict:
     """The audit record of a request; the sink writes it a moment later."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        records = admin.get("/audit", params={"limit": 50}).json()["records"]
+        records = admin.get("/audit", params={"limit": 50, "kind": "request"}).json()["records"]
         found = [record for record in records if record["request_id"] == request_id]
         if found:
             return found[0]

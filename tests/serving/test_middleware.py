@@ -12,31 +12,44 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 
 from guard.types import Action
-from serving.middleware import GuardMiddleware, exchange
+from serving.exchange import exchange
+from serving.middleware import GuardMiddleware
 
 NAME = "Mina Okoro"
 CHAT = "/v1/chat/completions"
 
 
-def judged():
+def judged(action: Action):
     """What the engine side does when it has judged the request's prompt."""
-    exchange.get().tell(Action.RESTRICT, "v7", "chatcmpl-1")
+    exchange.get().tell(action, "v7", "chatcmpl-1")
+
+
+def verdict(body: bytes) -> Action:
+    """What the engine side makes of a prompt here: the action that the body names."""
+    return Action.REFUSE if b'"verdict"' in body else Action.RESTRICT
 
 
 async def echo(request: Request):
     body = await request.body()
-    judged()
-    length = int(request.headers["content-length"])
+    judged(verdict(body))
+    current, length = exchange.get(), int(request.headers["content-length"])
     return JSONResponse(
-        {"body": body.decode(), "fits": length == len(body), "rewritten": exchange.get().rewritten}
+        {
+            "body": body.decode(),
+            "fits": length == len(body),
+            "rewritten": current.rewritten,
+            "mode": current.mode,
+        }
     )
 
 
 async def stream(request: Request):
+    body = await request.body()
+
     async def events():
         yield "created\n"
         await asyncio.sleep(0)
-        judged()
+        judged(verdict(body))
         yield "text\n"
         yield "more\n"
 
@@ -55,6 +68,9 @@ ROUTES = [
 ]
 
 
+OPENED = ["POST /stream", "GET /other", "POST /other"]
+
+
 @pytest.fixture
 async def edge(live):
     """Makes a client of the application on targets."""
@@ -62,7 +78,7 @@ async def edge(live):
     async def make(*targets, **settings):
         app = Starlette(routes=ROUTES)
         app.add_middleware(GuardMiddleware)
-        app.state.lethe = await live(targets, Workers(), **settings)
+        app.state.lethe = await live(targets, Workers(), **({"open_surfaces": OPENED} | settings))
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge")
 
     return make
@@ -110,7 +126,7 @@ async def test_harmless_forms_of_the_same_fields_pass(edge, asked):
 async def test_a_body_is_passed_on_byte_by_byte(edge):
     raw = b'{"messages" : [ {"role":"user","content":"caf\\u00e9"} ],  "n":1}'
     response = await (await edge(target(action="rewrite"))).post(CHAT, content=raw)
-    assert response.json() == {"body": raw.decode(), "fits": True, "rewritten": False}
+    assert response.json() == {"body": raw.decode(), "fits": True, "rewritten": False, "mode": None}
 
 
 @pytest.mark.parametrize(
@@ -178,6 +194,85 @@ async def test_a_stream_that_starts_before_the_verdict_still_has_the_headers(edg
 async def test_without_disclosure_there_are_no_headers(edge, path):
     response = await (await edge(disclose=False)).post(path, json={"messages": said("hi")})
     assert not [name for name in response.headers if name.startswith("x-lethe")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/systemone"), ("POST", "/unknown"), ("GET", "/stream"), ("PUT", CHAT)]
+)
+async def test_an_unknown_route_is_refused(edge, method, path):
+    response = await (await edge()).request(method, path, json={"messages": said("hi")})
+    assert response.status_code == 404
+    assert response.json()["error"]["type"] == "not_found_error"
+
+
+async def test_an_opened_route_is_passed(edge):
+    client = await edge(open_surfaces=["GET /other"])
+    assert (await client.get("/other")).status_code == 200
+    assert (await client.post("/other")).status_code == 404
+
+
+async def test_a_websocket_is_closed(edge):
+    client = await edge()
+    app, sent = client._transport.app, []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "websocket", "path": "/v1/realtime", "app": app, "headers": []}, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
+async def test_a_refusal_can_be_an_error(edge, path):
+    client = await edge(refusal_status=400, refusal="No.")
+    response = await client.post(path, json={"messages": said("hi"), "verdict": "refuse"})
+    assert response.status_code == 400
+    assert response.json()["error"] == {
+        "message": "No.",
+        "type": "content_filter",
+        "param": None,
+        "code": 400,
+    }
+    assert (response.json().get("type") == "error") == (path == "/v1/messages")
+    assert response.headers["x-lethe-action"] == "refuse"
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
+async def test_a_stream_that_began_can_still_become_an_error(edge):
+    client = await edge(refusal_status=400)
+    response = await client.post("/stream", json={"verdict": "refuse"})
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "content_filter")
+
+
+async def test_other_actions_are_no_error(edge):
+    client = await edge(refusal_status=400)
+    assert (await client.post(CHAT, json={"messages": said("hi")})).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["x-lethe-key", "authorization"])
+async def test_a_key_with_the_role_may_ask_for_a_mode(edge, header):
+    client = await edge(admin_key="root-key")
+    value = "root-key" if header == "x-lethe-key" else "Bearer root-key"
+    sent = {"messages": said("hi"), "vllm_xargs": {"lethe_mode": "observe"}}
+    assert (await client.post(CHAT, json=sent, headers={header: value})).json()["mode"] == "observe"
+    assert (await client.post(CHAT, json=sent)).json()["mode"] is None
+    assert (await client.post(CHAT, json=sent, headers={header: "Bearer wrong"})).json()["mode"] is None
+
+
+async def test_an_unknown_mode_is_named(edge):
+    client = await edge(admin_key="root-key")
+    sent = {"messages": said("hi"), "vllm_xargs": {"lethe_mode": "maybe"}}
+    response = await client.post(CHAT, json=sent, headers={"x-lethe-key": "root-key"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "lethe_mode")
+
+
+async def test_observing_leaves_the_messages_alone(edge):
+    client = await edge(target(action="rewrite"), mode="observe")
+    sent = {"messages": said(f"Who is {NAME}?")}
+    assert json.loads((await client.post(CHAT, json=sent)).json()["body"]) == sent
 
 
 async def test_requests_without_a_prompt_pass_untouched(edge):
