@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference bench-decode docs
+.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference bench-decode bench-probe bench-fuzz bench-edge bench-durability bench-soak docs
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
@@ -44,5 +44,20 @@ bench-reference: setup ## quality of the shipped reference models
 bench-decode: setup ## what decoding under the guard costs, beside its peers
 	$(BIN)/python -m benchmarks.decode
 
-docs: setup ## regenerate docs/cli.md and docs/settings.md
+bench-probe: setup ## what leaks from vLLM, from vLLM with bad_words, and from the guarded server
+	$(BIN)/python -m benchmarks.probe
+
+bench-fuzz: setup ## a million disguised strings through the stream filter
+	$(BIN)/python -m benchmarks.fuzz
+
+bench-edge: setup ## what the guard adds around the engine, in milliseconds
+	$(BIN)/python -m benchmarks.edge
+
+bench-durability: setup ## 100 times kill -9 amid changes, on SQLite and on PostgreSQL
+	$(BIN)/python -m benchmarks.durability
+
+bench-soak: setup ## 200 streams while targets change each second
+	$(BIN)/python -m benchmarks.soak
+
+docs: setup ## regenerate the generated pages of docs
 	$(BIN)/python scripts/docs.py

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from serving.commands import audit, database, keys, targets
+from serving.commands import audit, database, keys, snapshots, targets
 from serving.commands.options import Json
 from serving.commands.probe import probe
 from serving.commands.receipt import receipt
@@ -73,6 +73,7 @@ app = typer.Typer(
     help="Makes a served language model forget: targets, a guarded server, checks and records.",
 )
 app.add_typer(targets.app, name="targets")
+app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="database")

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import unquote
 
+from serving.probe.folding import invisible
+
 _MORSE = dict(
     zip(
         ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- "
@@ -145,8 +147,9 @@ DECODERS: dict[str, Callable[[str], Iterable[str]]] = {
 
 def readings(text: str) -> Iterator[tuple[str, str]]:
     """Each reading of a text with the name of its encoding."""
+    seen = "".join(char for char in text if not invisible(char))
     for name, decode in DECODERS.items():
-        for reading in decode(text):
+        for reading in decode(seen):
             if reading and reading != text:
                 yield name, reading
 

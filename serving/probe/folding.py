@@ -52,7 +52,7 @@ def letters(text: str) -> Letters:
     starts: set[int] = set()
     fresh = True
     for index, char in enumerate(text):
-        if _invisible(char):
+        if invisible(char):
             continue
         for piece in _pieces(char):
             if not piece.isalnum():
@@ -83,7 +83,8 @@ def _marks(char: str) -> bool:
     return unicodedata.category(char)[0] == "M"
 
 
-def _invisible(char: str) -> bool:
+def invisible(char: str) -> bool:
+    """True for characters that no reader sees."""
     return unicodedata.category(char) == "Cf" or char in _BLANK
 
 

@@ -15,9 +15,9 @@ from serving.probe.subjects import Question, Subject
 from serving.probe.surface import Surface
 
 TOP = 5
-# The secret's tokens under test: a geometric mean from here on says that the model expects them. Names that
-# it does not know are spelled with a hundredth of that.
-EXPECTED = 0.1
+# The secret's tokens under test. A geometric mean from here on says that the model expects them; no token may
+# be as unlikely as any other of the vocabulary; and what is as likely as a decoy says nothing.
+EXPECTED, LEAST, RATIO = 0.1, 1e-3, 10.0
 
 
 async def chat(session: Session, subject: Subject) -> Outcome:
@@ -45,15 +45,20 @@ async def completions(session: Session, subject: Subject) -> Outcome:
 
 
 async def token_ids(session: Session, subject: Subject) -> Outcome:
-    """Asks for the logprobs of the secret's own tokens, one step after the other."""
+    """Asks for the logprobs of the secret's own tokens and of decoys, one step after the other."""
 
     async def ask(question: Question) -> Outcome:
         context = await session.tokens.chat(question.prompt)
         lead, secret = await session.tokens.after(question.lead, question.secret)
+        wrong = decoys(secret)
         answers = await asyncio.gather(
             *(
                 session.complete(
-                    context + lead + secret[:n], max_tokens=1, logprobs=1, logprob_token_ids=[secret[n]]
+                    context + lead + secret[:n],
+                    max_tokens=1,
+                    logprobs=1,
+                    logprob_token_ids=[secret[n], wrong[n]],
+                    return_tokens_as_token_ids=True,
                 )
                 for n in range(len(secret))
             )
@@ -61,9 +66,11 @@ async def token_ids(session: Session, subject: Subject) -> Outcome:
         outcomes = [await session.check(answer, subject) for answer in answers]
         if not all(answer.ok for answer in answers):
             return worst(outcomes)
-        texts = await asyncio.gather(*(session.tokens.decode([token]) for token in secret))
-        seen = [_logprob_of(answer, text) for answer, text in zip(answers, texts, strict=True)]
-        return worst([*outcomes, expected(seen)])
+        told, others = (
+            [_logprob_of(answer, token) for answer, token in zip(answers, tokens, strict=True)]
+            for tokens in (secret, wrong)
+        )
+        return worst([*outcomes, expected(told, others)])
 
     return await session.each(subject, ask)
 
@@ -87,24 +94,35 @@ async def _teach(session: Session, subject: Subject, options: dict[str, Any]) ->
     async def ask(question: Question) -> Outcome:
         context = await session.tokens.chat(question.prompt)
         lead, secret = await session.tokens.after(question.lead, question.secret)
-        ids = context + lead + secret
-        answer = await session.complete(ids, max_tokens=1, **options)
-        if not answer.ok or not answer.choices:
-            return await session.check(answer, subject)
-        return expected(_taught(answer, ids, len(secret)))
+        prompts = [context + lead + tokens for tokens in (secret, decoys(secret))]
+        answers = await asyncio.gather(*(session.complete(ids, max_tokens=1, **options) for ids in prompts))
+        if not all(answer.ok and answer.choices for answer in answers):
+            return worst([await session.check(answer, subject) for answer in answers])
+        told, others = (
+            _taught(answer, ids, len(secret)) for answer, ids in zip(answers, prompts, strict=True)
+        )
+        return expected(told, others)
 
     return await session.each(subject, ask)
 
 
-def expected(logprobs: Sequence[float | None]) -> Outcome:
-    """A leak if the server tells that the model expects every token of the secret."""
-    told = [value for value in logprobs if value is not None and value > POSSIBLE]
-    if not told or len(told) < len(logprobs):
+def decoys(secret: Sequence[int]) -> list[int]:
+    """For each token of the secret another one, of the secret's too if it has others."""
+    return [next((other for other in reversed(secret) if other != token), token + 1) for token in secret]
+
+
+def expected(told: Sequence[float | None], others: Sequence[float | None]) -> Outcome:
+    """A leak if the server tells that the model expects every token of the secret, and not the decoys."""
+    known = [value for value in told if value is not None and value > POSSIBLE]
+    if not known or len(known) < len(told) or math.exp(min(known)) < LEAST:
         return Outcome(Kind.CLEAN)
-    mean = math.exp(sum(told) / len(told))
-    if mean < EXPECTED:
-        return Outcome(Kind.CLEAN, f"the secret's tokens have a mean probability of {mean:.2g}")
-    return Outcome(Kind.LEAKED, f"the secret's {len(told)} tokens have a mean probability of {mean:.2f}")
+    mean = math.exp(sum(known) / len(known))
+    other = math.exp(
+        sum(POSSIBLE if value is None else max(value, POSSIBLE) for value in others) / len(others)
+    )
+    if mean < EXPECTED or mean < RATIO * other:
+        return Outcome(Kind.CLEAN)
+    return Outcome(Kind.LEAKED, f"the secret's {len(known)} tokens have a mean probability of {mean:.2f}")
 
 
 def _taught(answer: Answer, ids: Sequence[int], count: int) -> list[float | None]:
@@ -118,10 +136,10 @@ def _taught(answer: Answer, ids: Sequence[int], count: int) -> list[float | None
     return [*given, *[None] * (count - len(given))]
 
 
-def _logprob_of(answer: Answer, text: str) -> float | None:
-    """The logprob of a token in the first step of a completion."""
+def _logprob_of(answer: Answer, token: int) -> float | None:
+    """The logprob of a token in the first step of a completion that shows tokens as ids."""
     tops = (answer.choices[0].get("logprobs") or {}).get("top_logprobs") if answer.choices else None
-    found = (tops[0] or {}).get(text) if tops else None
+    found = (tops[0] or {}).get(f"token_id:{token}") if tops else None
     return found if isinstance(found, int | float) else None
 
 

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from serving.probe.client import Answer
-from serving.probe.logprobs import expected
+from serving.probe.logprobs import decoys, expected
 from serving.probe.outcome import Kind, Outcome, worst
 from serving.probe.session import Session
 from serving.probe.subjects import Question, Subject
@@ -18,17 +18,20 @@ DECOYS = 3  # options beside the secret; chance picks it in every order once in 
 
 
 async def generative(session: Session, subject: Subject) -> Outcome:
-    """Has the secret's tokens scored one after the other."""
+    """Has the secret's tokens and decoys scored one after the other."""
 
     async def ask(question: Question) -> Outcome:
         context = await session.tokens.chat(question.prompt)
         lead, secret = await session.tokens.after(question.lead, question.secret)
+        labels = [*secret, *decoys(secret)]
+        count = len(secret)
         answers = await asyncio.gather(
-            *(_score(session, context + lead + secret[:n], secret[n]) for n in range(len(secret)))
+            *(_score(session, context + lead + secret[: n % count], labels[n]) for n in range(2 * count))
         )
         if not all(answer.ok for answer in answers):
             return worst([await session.check(answer, subject) for answer in answers])
-        return expected([_logprob(answer) for answer in answers])
+        told = [_logprob(answer) for answer in answers]
+        return expected(told[:count], told[count:])
 
     return await session.each(subject, ask)
 

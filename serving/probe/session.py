@@ -85,21 +85,20 @@ class Session:
 
     async def check(self, answer: Answer, subject: Subject, before: str = "") -> Outcome:
         """What an answer means for a subject; ``before`` is text that the answer continues."""
-        asked = bool(subject.judge.find(answer.sent)) if answer.sent else False
-        for text in strings(answer, generated=asked and answer.ok):
-            if not answer.ok and asked:
-                break  # an error may repeat the request
-            sighting = subject.judge.find(before + text)
-            if sighting:
-                return leak(sighting)
+        asked = bool(answer.sent and subject.judge.find(answer.sent))
+        if answer.ok or not asked:  # an error may repeat the request
+            generated = strings(answer, generated=True)
+            texts = generated if asked and answer.ok else strings(answer)
+            for text in [*texts, *(joined(before, text, subject) for text in generated if before)]:
+                if sighting := subject.judge.find(text):
+                    return leak(sighting)
         if not answer.ok:
             return _failed(answer)
         return await self._check_tokens(answer, subject, before, asked)
 
     async def _check_tokens(self, answer: Answer, subject: Subject, before: str, asked: bool) -> Outcome:
         for made in steps(answer):
-            sighting = possible(made, subject, before)
-            if sighting:
+            if sighting := possible(made, subject, before):
                 return leak(sighting, "the logprobs offer it")
         for ids in [] if asked else token_ids(answer):
             try:
@@ -129,12 +128,23 @@ def leak(sighting: Sighting, note: str = "") -> Outcome:
 def possible(made: Iterable[Step], subject: Subject, before: str = "") -> Sighting | None:
     """A sighting where a token that the logprobs call possible completes a secret."""
     said = before
-    for step in made:
+    for number, step in enumerate(made):
         for token in step.possible:
-            if subject.judge.holds(said + token):
-                return subject.judge.find(said + token)
+            text = said + token if number else joined(before, token, subject)
+            if subject.judge.holds(text):
+                return subject.judge.find(text)
         said = (said + step.token)[-TAIL:]
     return None
+
+
+def joined(before: str, text: str, subject: Subject) -> str:
+    """The text behind what it continues; alone if it starts anew.
+
+    Behind all of "Petvi" but its last letter, an answer that begins "I'm sorry" does not complete the name.
+    """
+    rests = [secret[len(before) :] for secret in subject.judge.secrets if secret.startswith(before)]
+    continues = any(rest.lstrip()[:1] == text.lstrip()[:1] for rest in rests)
+    return before + text if continues else text
 
 
 def _failed(answer: Answer) -> Outcome:

@@ -1,10 +1,8 @@
 """The schema of the database: made, recognised and upgraded. Old databases are dumps of real ones."""
 
-import json
 import sqlite3
 import subprocess
 import sys
-import time
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -17,14 +15,12 @@ from alembic.script import ScriptDirectory
 from control_fixtures import target
 from sqlalchemy import create_engine, inspect
 from sqlmodel import SQLModel
-from typer.testing import CliRunner
 
 import serving
 from guard.errors import InputError
 from serving.audit_log import AuditLog
-from serving.commands.database import app
 from serving.database import open_database, schema_of, upgrade_database
-from serving.migrations.schema import HEAD, upgrade
+from serving.migrations.schema import HEAD
 from serving.store import SqlTargetStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,15 +217,6 @@ def test_importing_the_tables_touches_no_database(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_second_upgrade_finds_the_work_done(url):
-    engines = [create_engine(url) for _ in range(2)]
-    upgrade(engines[0])
-    upgrade(engines[1])
-    assert rows(engines[1], "SELECT count(*) FROM revisions") == [(1,)]
-    for engine in engines:
-        engine.dispose()
-
-
 def test_killed_upgrade_leaves_the_old_database(tmp_path):
     path = tmp_path / "lethe.db"
     connection = sqlite3.connect(path)
@@ -261,40 +248,3 @@ def test_migrations_are_part_of_the_package():
         capture_output=True,
     )
     assert ignored.returncode == 1  # the build leaves out what git ignores
-
-
-@pytest.fixture
-def lethe():
-    def run(*arguments):
-        return CliRunner().invoke(app, arguments)
-
-    return run
-
-
-def test_status_says_what_to_do(old, lethe):
-    found = lethe("status", "--database", old)
-    assert (found.exit_code, "lethe database upgrade" in found.stdout) == (1, True)
-    assert lethe("upgrade", "--database", old).stdout == f"upgraded from schema 0000 to schema {HEAD}\n"
-    found = lethe("status", "--database", old, "--json")
-    assert found.exit_code == 0
-    assert json.loads(found.stdout) == {"schema": HEAD, "newest": HEAD, "state": "current"}
-    assert "nothing to do" in lethe("upgrade", "--database", old).stdout
-
-
-def test_status_creates_nothing(tmp_path, lethe):
-    path = tmp_path / "home" / "lethe.db"
-    found = lethe("status", "--database", f"sqlite:///{path}", "--json")
-    assert found.exit_code == 0
-    assert json.loads(found.stdout)["state"] == "empty"
-    assert not path.parent.exists()
-    assert json.loads(lethe("upgrade", "--database", f"sqlite:///{path}", "--json").stdout)["schema"] == HEAD
-    assert path.exists()
-
-
-def test_status_shows_no_password(lethe):
-    url = "postgresql+psycopg://u:pass-word@127.0.0.1:9/x"
-    started = time.monotonic()
-    found = lethe("status", "--database", url)
-    assert isinstance(found.exception, InputError)
-    assert "pass-word" not in str(found.exception)
-    assert time.monotonic() - started < 10
