@@ -111,6 +111,8 @@ def read_rows(path: Path | str) -> list[CheckRow]:
             raise InputError(
                 f"{path} line {number}: no JSON at column {error.colno}; write one object a line"
             ) from None
+        except RecursionError:
+            raise InputError(f"{path} line {number}: JSON that is nested too deeply") from None
         except InputError as error:
             raise InputError(f"{path} line {number}: {error}") from None
     return rows

@@ -20,8 +20,8 @@ _MORSE = dict(zip("abcdefghijklmnopqrstuvwxyz0123456789", _CODES.split(), strict
 # Its accented e and the punctuation that stands in names; letters with accents that are in use beside it.
 _MORE_CODES = "..-.. .----. .----. -....- .-.-.- --..-- .-.- ---. ..-- .--.- .--.- -.-.. .-..- --.--"
 _MORSE_MORE = _MORSE | dict(zip("é'’-.,äöüàåçèñ", _MORE_CODES.split(), strict=True))
-_MARKS = (".-", "·-", "·−", "•–")
-_WORD_GAPS = (" / ", "/", "   ", "  ")
+# Marks, and what stands between words where those are used.
+_STYLES = ((".-", (" / ", "/", "   ", "  ")), ("·−", (" / ", "   ")), ("·-", (" / ", "   ")))
 
 # ICAO's words, with the spellings that are more common outside aviation.
 _NATO = {
@@ -38,7 +38,7 @@ _FIGURES = {
     )
 }
 _WORDS = _NATO | _FIGURES
-_SPELT = ("{word}", "{letter} {word}", "{letter} as in {word}", "{letter} for {word}")
+_SPELT = ("{word}", "{letter} {word}", "{letter} as in {word}")
 
 
 def morse(phrase: str) -> Iterator[Encoded]:
@@ -57,10 +57,10 @@ def morse(phrase: str) -> Iterator[Encoded]:
         codes = [code for word in words for code in word]
         if not (all(codes) and len(codes) >= MIN_LETTERS and _distinctive("".join(codes))):
             continue
-        for gap in _WORD_GAPS:
-            text = gap.join(" ".join(word) for word in words)
-            for marks in _MARKS:
-                yield Encoded(text.translate(str.maketrans(".-", marks)), True)
+        for marks, gaps in _STYLES:
+            signs = str.maketrans(".-", marks)
+            for gap in gaps:
+                yield Encoded(gap.join(" ".join(word) for word in words).translate(signs), True)
 
 
 def _distinctive(marks: str) -> bool:

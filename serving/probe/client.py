@@ -48,15 +48,29 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """True for success."""
-        return 200 <= self.status < 300
+        """True for success: an answer, or a stream without an error in it."""
+        return 200 <= self.status < 300 and not (self.events and self.error)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The OpenAI error, of a stream the first one in it; empty if there is none."""
+        for item in (self.body, *self.events):
+            error = item.get("error") if isinstance(item, dict) else None
+            if isinstance(error, dict):
+                return error
+        return {}
 
     @property
     def error_type(self) -> str:
-        """The type of an OpenAI error, "" if there is none."""
-        error = self.body.get("error") if isinstance(self.body, dict) else None
-        kind = error.get("type") if isinstance(error, dict) else None
+        """The type of the error, "" if there is none."""
+        kind = self.error.get("type")
         return kind if isinstance(kind, str) else ""
+
+    @property
+    def error_status(self) -> int:
+        """The HTTP status, or the one that an error inside a stream names."""
+        code = self.error.get("code")
+        return code if 200 <= self.status < 300 and isinstance(code, int) else self.status
 
     @property
     def choices(self) -> list[dict[str, Any]]:

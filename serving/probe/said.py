@@ -13,6 +13,7 @@ POSSIBLE = -100.0  # a logprob above this is a real one: vLLM writes minus infin
 # Fields that hold what was generated. The rest may repeat the request.
 _GENERATED = frozenset({"choices", "output", "content", "delta", "content_block", "part", "item"})
 _GENERATED_TEXT = frozenset({"text", "arguments"})  # of events, at the top
+_LABELS = frozenset({"finish_reason", "id", "object", "role"})  # beside what was generated
 _NOT_TEXT = frozenset({"type", "logprobs", "prompt_logprobs"})
 
 
@@ -130,6 +131,8 @@ def _inside(texts: Any) -> Iterator[str]:
 
 
 def _is_generated(path: Path) -> bool:
+    if path and path[-1] in _LABELS:
+        return False
     at_top = isinstance(path[-1], str) and len(path) == 2 and path[-1] in _GENERATED_TEXT if path else False
     return at_top or any(key in _GENERATED for key in path)
 

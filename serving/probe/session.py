@@ -86,9 +86,9 @@ class Session:
     async def check(self, answer: Answer, subject: Subject, before: str = "") -> Outcome:
         """What an answer means for a subject; ``before`` is text that the answer continues."""
         asked = bool(answer.sent and subject.judge.find(answer.sent))
-        if answer.ok or not asked:  # an error may repeat the request
+        if answer.ok or answer.events or not asked:  # an error may repeat the request
             generated = strings(answer, generated=True)
-            texts = generated if asked and answer.ok else strings(answer)
+            texts = generated if asked else strings(answer)
             for text in [*texts, *(joined(before, text, subject) for text in generated if before)]:
                 if sighting := subject.judge.find(text):
                     return leak(sighting)
@@ -149,9 +149,10 @@ def joined(before: str, text: str, subject: Subject) -> str:
 
 def _failed(answer: Answer) -> Outcome:
     kind = answer.error_type if answer.error_type.isidentifier() else "no error object"
-    note = f"HTTP {answer.status} {kind}" if answer.status else f"no answer: {answer.text}"
-    if answer.status in MISSING:
+    status = answer.error_status
+    note = f"HTTP {status} {kind}" if status else f"no answer: {answer.text}"
+    if status in MISSING:
         return Outcome(Kind.ABSENT, note)
-    if answer.status == 0 or answer.status >= 500:
-        return Outcome(Kind.UNCLEAR, note)
-    return Outcome(Kind.REFUSED, f"refused: {note}")
+    if 400 <= status < 500:
+        return Outcome(Kind.REFUSED, f"refused: {note}")
+    return Outcome(Kind.UNCLEAR, note)

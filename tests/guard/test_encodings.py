@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.encodings import ENCODINGS, Encoded, encoded
+from guard.encodings.forms import folded as folded_fast
 from guard.encodings.numbers import MIN_BASE64, MIN_BYTES
 from guard.errors import InputError
 from guard.normalize import PHRASES, fold
@@ -42,6 +43,11 @@ def folded(text):
 
 def test_a_target_may_name_every_encoding_of_the_table():
     assert get_args(Encoding) == tuple(ENCODINGS) and len(ENCODINGS) == 14
+
+
+@given(st.one_of(st.text(st.characters(max_codepoint=127)), st.text()))
+def test_forms_are_told_apart_by_the_folding_of_phrases(text):
+    assert folded_fast(text) == folded(text)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

@@ -7,8 +7,9 @@ import httpx
 import pytest
 from admin_fixtures import CALLS, NEEDS, assert_error, clear, client_of, new_key
 from control_fixtures import KEY, Served, target
+from fastapi import FastAPI
 
-from serving.admin import PREFIX
+from serving.admin import PREFIX, router
 from serving.auth import HEADER
 
 
@@ -211,6 +212,15 @@ def test_not_ready_once_the_engine_is_dead(served, stranger):
     del served.app.state.engine_client
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "engine": False, "snapshot": True, "store": True}
+
+
+async def test_not_ready_before_anything_is_in_force():
+    app = FastAPI()
+    app.include_router(router)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get(PREFIX + "/ready")
+    assert answer.status_code == 503
+    assert not any(answer.json().values())
 
 
 def wait_for(stranger, status, seconds=20):

@@ -96,6 +96,9 @@ def test_messages_are_judged_one_by_one():
         ('{"id": 1, "prompt": "Secret", "response": 7}', "line 3: field 'response' is not text"),
         ('{"id": 1, "messages": "Secret"}', "line 3: field 'messages' is not a list"),
         ('{"id": 1, "messages": [{"role": "user", "content": 7}]}', "line 3: field 'messages.0.content'"),
+        ('{"id": 1, "prompt": "Secret \\ud800"}', "line 3: field 'prompt' has half a surrogate pair"),
+        ('{"id": 1, "messages": [{"content": "Secret \\udfff"}]}', "line 3: field 'messages' has half"),
+        ("[" * 100_000, "line 3: JSON that is nested too deeply"),
     ],
 )
 def test_bad_row_is_named_by_line_and_field_without_its_text(tmp_path, line, said):
