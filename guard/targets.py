@@ -189,6 +189,8 @@ def parse_jsonl(text: str, source: str = "input") -> list[ForgetTarget]:
             raise TargetError(
                 f"{source} line {number}: no JSON at column {error.colno}; write one object a line"
             ) from None
+        except RecursionError:
+            raise TargetError(f"{source} line {number}: JSON that is nested too deeply") from None
         except TargetError as error:
             raise TargetError(f"{source} line {number}: {error}") from None
         if target.id in targets:

@@ -34,6 +34,11 @@ def test_unreadable_file_is_named(tmp_path):
         read_jsonl(tmp_path / "absent.jsonl")
 
 
+def test_json_nested_beyond_reading_is_an_error_that_names_the_line():
+    with pytest.raises(TargetError, match="line 2: JSON that is nested too deeply"):
+        parse_jsonl("\n" + "[" * 100_000)
+
+
 def test_adding_is_all_or_nothing(mira):
     store = MemoryTargetStore([mira])
     fresh = mira.model_copy(update={"id": "fresh"})
