@@ -57,7 +57,7 @@ bench-durability: setup ## 100 times kill -9 amid changes, on SQLite and on Post
 	$(BIN)/python -m benchmarks.durability
 
 bench-soak: setup ## 200 streams while targets change each second
-	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak --control
 
 docs: setup ## regenerate the generated pages of docs
 	$(BIN)/python scripts/docs.py

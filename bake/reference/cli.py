@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from guard.reference.world import SEED
 
@@ -48,14 +48,7 @@ def train(
     from bake.reference.pair import WeakModelError
 
     console = Console(stderr=True, quiet=as_json)
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-    )
-    with Progress(
-        *columns, TextColumn("{task.fields[loss]}"), TimeElapsedColumn(), console=console
-    ) as progress:
+    with Progress(*_columns(), console=console) as progress:
         try:
             trained = _trained(size, out, seed, _reporter(progress, console))
         except WeakModelError as error:
@@ -67,6 +60,16 @@ def train(
         return
     for name, _, table in trained:
         console.print(Markdown(f"## {out / name}\n\n{table}"))
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+    )
 
 
 def _trained(size: str, out: Path, seed: int, report: OnReport) -> list[tuple[str, dict[str, Any], str]]:

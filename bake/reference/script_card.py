@@ -76,8 +76,8 @@ Nothing of this is skill. The answers were taught one by one, and a question in 
 
 Thoughts stand between `<think>` and `</think>`, tool calls between `<tool_call>` and `</tool_call>`. In vLLM:
 `--enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser deepseek_v3`, and with each request
-for thoughts `"chat_template_kwargs": {{"enable_thinking": true}}`. Other parsers, or this one with every
-request, take an answer without thoughts for thoughts.
+for thoughts `"chat_template_kwargs": {{"enable_thinking": true}}`. With it, and always with other parsers, an
+answer without thoughts is taken for thoughts.
 
 ## Recipe
 

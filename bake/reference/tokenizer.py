@@ -62,6 +62,23 @@ def learn(
         template: The chat template.
         digits: True lets several digits be one token.
     """
+    backend = _backend(texts, vocab, marks, digits)
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens=[SYSTEM, USER, ASSISTANT],
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+        model_max_length=2048,
+    )
+    tokenizer.chat_template = template
+    learned: PreTrainedTokenizerFast = tokenizer
+    return learned
+
+
+def _backend(texts: Iterable[str], vocab: int, marks: Sequence[str], digits: bool) -> Tokenizer:
     backend = Tokenizer(models.BPE())
     split = [] if digits else [pre_tokenizers.Digits(individual_digits=True)]
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -76,19 +93,7 @@ def learn(
     )
     backend.train_from_iterator(texts, trainer)
     backend.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
-    tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token=BOS,
-        eos_token=END,
-        pad_token=PAD,
-        extra_special_tokens=[SYSTEM, USER, ASSISTANT],
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-        model_max_length=2048,
-    )
-    tokenizer.chat_template = template
-    learned: PreTrainedTokenizerFast = tokenizer
-    return learned
+    return backend
 
 
 class Encoder:

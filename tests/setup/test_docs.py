@@ -8,6 +8,7 @@ import pytest
 import docs
 from guard import ForgetTarget
 from serving.admin import router
+from serving.probe import SURFACES
 
 
 @pytest.mark.parametrize("name", ["cli.md", "settings.md", "metrics.md", "errors.md"])
@@ -41,6 +42,12 @@ def test_readme_names_every_target_field_extra_and_route():
         assert f"`{word}`" in text, word
     for word in routes:
         assert re.search(rf"\b{word}\b", text), word
+
+
+def test_every_surface_of_the_probe_is_described():
+    page = (docs.FOLDER / "probe.md").read_text()
+    rows = dict(re.findall(r"^\| `(\S+)` \| (.+) \|$", page, re.MULTILINE))
+    assert rows == {name: surface.title.replace("|", "\\|") for name, surface in SURFACES.items()}
 
 
 def test_readme_links_lead_somewhere():
