@@ -52,7 +52,8 @@ class Watch:
 
     streams: list[Stream] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
-    changes: list[float] = field(default_factory=list)  # how long each took
+    changes: list[float] = field(default_factory=list)  # how long each took for the client
+    enforced: list[float] = field(default_factory=list)  # and by the server's word
     failed: list[str] = field(default_factory=list)  # changes that were refused, and how
     memory: list[tuple[float, dict[str, float], int]] = field(default_factory=list)  # MB by process, running
     running: int = 0
@@ -166,7 +167,9 @@ async def _send(
     watch.changes.append(now() - begun)
     if fault:
         watch.failed.append(f"{way}: {fault}")
-    elif way != "DELETE":
+        return
+    watch.enforced.append(response.json()["seconds"])
+    if way != "DELETE":
         held[body["id"]] = Order(body["id"], string, now())
         watch.orders.append(held[body["id"]])
 

@@ -141,3 +141,18 @@ def test_probe_bans_its_token_on_the_device(tables):
     found = torch.zeros(1, len(TOKENS))
     both.device.step(found, [0], layout, History(both.tokens, both.prompts))
     assert torch.nonzero(torch.isneginf(found[0])).flatten().tolist() == [7]
+
+
+def test_free_slot_is_left_alone_and_watched_again_by_its_next_request(tables):
+    both = Both(tables, 11)
+    for slot in range(SLOTS):
+        both.open(slot, ("b",))
+        both.commit(slot, USER, TOKENS.index(b"Mira"), TOKENS.index(b" Sol"))
+    prompt = int(both.prompts[2])
+    both.device.open(2, ("b",), None, prompt, False, free=True)
+    row = both.host.rows[2]
+    both.host.close(2)
+    assert not torch.isneginf(both.compare()[2]).any()
+    both.host.open(2, row)
+    both.device.open(2, ("b",), None, prompt)
+    assert torch.isneginf(both.compare()[2, TOKENS.index(b"en")])
