@@ -77,7 +77,7 @@ def parse_body(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise InputError(f"--body is not JSON ({error})") from None
+        raise InputError(f"--body holds no JSON ({error})") from None
     if not isinstance(found, dict):
         raise InputError('--body is JSON but no object; give one such as \'{"bad_words": ["..."]}\'')
     return found

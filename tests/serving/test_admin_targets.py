@@ -260,7 +260,7 @@ def test_import_is_all_or_nothing_and_export_reads_back(client, served):
     )
     assert "Secret" not in json.dumps(error)
     assert_error(client.post("/targets/import", content=b"\xff"), 400, "UTF-8")
-    assert_error(client.post("/targets/import", content=b"[" * 100_000), 400, "nested")
+    assert_error(client.post("/targets/import", content=b"[" * 100_000), 422, "nested")
     assert served.store.list() == ()
     done = client.post("/targets/import", content="\n".join(lines)).json()
     assert done["imported"] == 3
