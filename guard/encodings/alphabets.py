@@ -79,6 +79,8 @@ def nato(phrase: str) -> Iterator[Encoded]:
     for alfa, others, figures in product(range(2), repeat=3):
         choice = {"a": alfa} | dict.fromkeys(_FIGURES, figures)
         words = [_WORDS[char][choice.get(char, others) % len(_WORDS[char])] for char in spelt]
+        if spelt[-1].isalpha():  # the first letter of the last word says it already
+            yield Encoded(" ".join([*words[:-1], spelt[-1].upper()]), False)
         for shape in _SPELT:
             pairs = zip(spelt, words, strict=True)
             yield Encoded(" ".join(shape.format(letter=char, word=word) for char, word in pairs), False)
