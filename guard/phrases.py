@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from guard.automaton import Phrase, Rule
 from guard.encodings import encoded
-from guard.normalize import EXACT, fold
+from guard.normalize import Fold, fold
 from guard.types import Boundary, ForgetTarget
 
 MIN_CHARACTERS = 4  # shorter finds ("May", "12") hit too much ordinary text
@@ -69,7 +69,9 @@ def always_forbidden(target: ForgetTarget) -> tuple[str, ...]:
 def as_phrases(target: ForgetTarget, texts: Iterable[str]) -> list[Phrase]:
     """Forbidden strings of a target with its own way of comparing them, and their encoded forms."""
     matching = target.matching
-    rule, anywhere = Rule(matching.folding, matching.boundary), Rule(EXACT, Boundary.NONE)
+    rule = Rule(matching.folding, matching.boundary)
+    # A blank or a line end inside a code takes nothing from it. Marks alone are compared as they are.
+    anywhere = Rule(frozenset({Fold.SPACING}), Boundary.NONE)
     phrases = []
     for text in texts:
         phrases.append(Phrase(text, rule, matching.beta))

@@ -1,7 +1,7 @@
 """Encoded forms of a forbidden phrase, as further forbidden strings: base64, ROT13, Morse and eleven others.
 
 A model that may not write a name can be asked to write it encoded. Only what a fixed string can catch is
-caught: base64 broken by a line end, or of a spelling not listed here, passes.
+caught: a code with letters put in between, or of a spelling not listed here, passes.
 """
 
 from __future__ import annotations

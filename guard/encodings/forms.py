@@ -17,8 +17,8 @@ class Encoded:
 
     Attributes:
         text: the string to forbid.
-        exact: True compares it byte by byte, anywhere in the text; False compares it like the phrase itself,
-            folded and from the start of a word.
+        exact: True compares it letter by letter, case included, anywhere in the text and across blanks and
+            punctuation; False compares it like the phrase itself, folded and from the start of a word.
     """
 
     text: str

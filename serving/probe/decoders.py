@@ -45,6 +45,10 @@ def _base64(text: str) -> Iterator[str]:
                 yield _utf8(base64.b64decode(part + "=" * (-len(part) % 4)))
 
 
+# Digits that say control characters are no text: what stands before and behind them is read apart.
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]+")
+
+
 def _hex(text: str) -> Iterator[str]:
     bare = re.sub(r"0x|\\x|%", " ", text, flags=re.IGNORECASE)
     for source in (bare, re.sub(r"[^0-9A-Fa-f]+", "", bare)):
@@ -52,7 +56,8 @@ def _hex(text: str) -> Iterator[str]:
             digits = re.sub(r"[^0-9A-Fa-f]", "", run)
             for start in (0, 1):
                 part = digits[start:]
-                yield _utf8(bytes.fromhex(part[: len(part) - len(part) % 2]))
+                decoded = _utf8(bytes.fromhex(part[: len(part) - len(part) % 2]))
+                yield from _NO_TEXT.split(decoded)
 
 
 def _rotated(text: str) -> Iterator[str]:

@@ -36,7 +36,8 @@ async def completions(session: Session, subject: Subject) -> Outcome:
     async def ask(question: Question) -> Outcome:
         prompt = await session.rendered(question.prompt) + question.lead
         outcomes = []
-        for begun in ("", *question.halves[-1:]):
+        # Two letters are left to offer: a refusal may well begin with the secret's last one.
+        for begun in dict.fromkeys(("", question.secret[:-2])):
             answer = await session.complete(prompt + begun, logprobs=TOP)
             outcomes.append(await session.check(answer, subject, begun))
         return worst(outcomes)

@@ -17,7 +17,7 @@ from guard.automaton import Automaton, Phrase, Rule, automata_of
 from guard.encodings import ENCODINGS, encoded
 from guard.normalize import EXACT, PHRASES, fold
 from guard.phrases import as_phrases
-from guard.types import Boundary, ForgetTarget
+from guard.types import Boundary, ForgetTarget, Matching
 
 DATA = Path(os.environ.get("LETHE_DATA", "../shared/data"))
 NAMES = ["Mira Anna Solen", "Émile Zola à Paris", "Jonas O'Brien", "Wax Joyce 1988", "Zoë-Łucja Brånd"]
@@ -267,3 +267,20 @@ def test_ordinary_text_holds_no_form_of_the_names_and_words_in_it():
     assert len(forms) > 80 * len(phrases)
     hits = [i for i, text in enumerate(texts) if loose.found_in(text) or exact.found_in(text)]
     assert hits == []
+
+
+@pytest.mark.parametrize("gap", [" ", "\n", "-", "\r\n  "])
+@pytest.mark.parametrize("name", ["base64", "hex", "binary"])
+def test_a_code_broken_by_blanks_or_punctuation_is_caught(name, gap):
+    target = ForgetTarget(id="t", phrases=("Nëmi Torsa Quelid",), matching=Matching(encodings=(name,)))
+    watching = automata_of(as_phrases(target, target.phrases))
+    data = target.phrases[0].encode()
+    whole = {
+        "base64": base64.b64encode(data).decode(),
+        "hex": data.hex(),
+        "binary": "".join(f"{byte:08b}" for byte in data),
+    }[name]
+    for cut in (5, len(whole) - 2):
+        broken = f"It is {whole[:cut]}{gap}{whole[cut:]}."
+        assert any(automaton.found_in(broken) for automaton in watching), cut
+    assert not any(automaton.found_in(f"It is {whole[: len(whole) // 2]}.") for automaton in watching)
