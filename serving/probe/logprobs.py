@@ -35,14 +35,23 @@ async def completions(session: Session, subject: Subject) -> Outcome:
 
     async def ask(question: Question) -> Outcome:
         prompt = await session.rendered(question.prompt) + question.lead
-        outcomes = []
-        # Two letters are left to offer: a refusal may well begin with the secret's last one.
-        for begun in dict.fromkeys(("", question.secret[:-2])):
+        whole = await session.complete(prompt, logprobs=TOP)
+        outcomes = [await session.check(whole, subject)]
+        for begun in question.halves[-1:]:
             answer = await session.complete(prompt + begun, logprobs=TOP)
-            outcomes.append(await session.check(answer, subject, begun))
+            # The same refusal to both goes on from neither, though it may begin with the secret's last letter.
+            fixed = _end(answer) == _end(whole) and _end(answer)[:1] == ["content_filter"]
+            outcomes.append(await session.check(answer, subject, "" if fixed else begun))
         return worst(outcomes)
 
     return await session.each(subject, ask)
+
+
+def _end(answer: Answer) -> list[Any]:
+    """Finish reason and text of a completion; nothing of an error."""
+    return [
+        part for choice in answer.choices[:1] for part in (choice.get("finish_reason"), choice.get("text"))
+    ]
 
 
 async def token_ids(session: Session, subject: Subject) -> Outcome:
