@@ -39,7 +39,7 @@ async def completions(session: Session, subject: Subject) -> Outcome:
         outcomes = [await session.check(whole, subject)]
         for begun in question.halves[-1:]:
             answer = await session.complete(prompt + begun, logprobs=TOP)
-            # The same refusal to both goes on from neither, though it may begin with the secret's last letter.
+            # The same refusal to both goes on from neither, though it may begin with the last letter.
             fixed = _end(answer) == _end(whole) and _end(answer)[:1] == ["content_filter"]
             outcomes.append(await session.check(answer, subject, "" if fixed else begun))
         return worst(outcomes)
