@@ -72,10 +72,10 @@ async def _survey(session: Session, surface: str, look: Look, at_once: bool) -> 
 
 def guess(seen: Sequence[Features], kinds: Sequence[int]) -> int:
     """How many names a classifier guesses right that learned from the other half of them."""
-    from sklearn.feature_extraction import DictVectorizer  # type: ignore[import-untyped]
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     right = 0
     for test in (0, 1):
