@@ -10,17 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from guard import rewrite
 from guard.classifier import Classifier
+from guard.incontext import InContext, Injected, automata, inject
 from guard.response import ResponseFilter
 from guard.snapshot import Snapshot
-from guard.types import Action, Restriction, Verdict
+from guard.types import Action, ForgetTarget, Restriction, Verdict
 
 Mode = Literal["enforce", "observe"]
 """Whether a verdict is carried out, or only counted and recorded."""
 
 REFUSAL = "I'm sorry, but I have no information about that."
 NEUTRAL = "I don't have any information on that."
+_IN_CONTEXT = InContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Plan:
     restriction: Restriction
     refusal: str | None = None  # answer with this text and do not generate
     observed: Action | None = None  # what would have been done, where it is only observed
+    injected: tuple[str, ...] = ()  # strings put into the prompt, which the response may not repeat
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,21 @@ class Pipeline:
         action = max(actions, key=lambda a: a.strength, default=Action.REFUSE if error else Action.ALLOW)
         return Verdict(action, matches, self.snapshot.version, time.perf_counter() - started, error)
 
-    def plan(self, verdict: Verdict, *, rewritten: bool = False, mode: Mode = "enforce") -> Plan:
+    def plan(
+        self,
+        verdict: Verdict,
+        *,
+        rewritten: bool = False,
+        injected: tuple[str, ...] = (),
+        mode: Mode = "enforce",
+    ) -> Plan:
         """What to do about a verdict.
 
         Args:
             verdict: from `inspect`.
             rewritten: the in-context unlearning prompt is in place; without it (a route that has no
                 messages) ``rewrite`` is carried out as ``restrict``, as is ``steer`` without an autoencoder.
+            injected: strings of that prompt which the response may not repeat.
             mode: under ``observe`` nothing changes; the plan says what would have been done.
         """
         enforced = tuple(
@@ -100,16 +110,29 @@ class Pipeline:
             seen = Action.OBSERVE if action is not Action.ALLOW else action
             return Plan(verdict, seen, restriction, observed=action)
         refusal = self.forms.text if action is Action.REFUSE else None
-        return Plan(verdict, action, restriction, refusal)
+        return Plan(verdict, action, restriction, refusal, injected=injected)
 
-    def rewrite(self, messages: Sequence[dict[str, object]], verdict: Verdict) -> list[dict[str, object]]:
-        """The messages with the in-context unlearning instruction for the matched targets."""
+    def rewrite(
+        self, messages: Sequence[dict[str, object]], verdict: Verdict, config: InContext = _IN_CONTEXT
+    ) -> Injected:
+        """The messages with the in-context unlearning prompt for the matched targets."""
         targets = [self.snapshot.targets[target_id] for target_id in verdict.target_ids]
-        return rewrite.instruct(messages, [t for t in targets if Action(t.action).enforces])
+        enforced = [target for target in targets if Action(target.action).enforces]
+        if config.builder != "icu":
+            enforced = [self._apart(target) for target in enforced]
+        return inject(messages, enforced, config)
 
     def response_filter(self, plan: Plan) -> ResponseFilter:
         """A fresh filter for one response of a planned request."""
-        return ResponseFilter(self.snapshot.automata(plan.restriction.target_ids))
+        forbidden = self.snapshot.automata(plan.restriction.target_ids)
+        return ResponseFilter((*forbidden, *automata(plan.injected)))
+
+    def _apart(self, target: ForgetTarget) -> ForgetTarget:
+        """The target without neighbors that concern a target themselves: shown, they would tell of it."""
+        texts = [(neighbor.prompt, neighbor.response) for neighbor in target.neighbors]
+        found = zip(target.neighbors, self.classifier.matches_each(texts), strict=True)
+        kept = tuple(neighbor for neighbor, matches in found if not matches)
+        return target.model_copy(update={"neighbors": kept})
 
     def release(self, prompt: Sequence[str], response: str) -> tuple[Verdict, str]:
         """The verdict on a prompt and what a client receives if the model answers ``response``."""

@@ -122,7 +122,7 @@ class GuardedGenerate:
                 self._threads, context.run, self._judge, pipeline, ids
             )
         mode = current.mode or settings.mode
-        plan = pipeline.plan(verdict, rewritten=current.rewritten, mode=mode)
+        plan = pipeline.plan(verdict, rewritten=current.rewritten, injected=current.injected, mode=mode)
         current.tell(plan.action, verdict.snapshot, request_id)
         _count(plan)
         finish_reason = FINISH_REASON.get(current.path, pipeline.forms.finish_reason)

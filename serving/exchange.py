@@ -16,7 +16,8 @@ class Exchange:
     Attributes:
         path: of the HTTP request; the engine method where there is none.
         mode: asked for by a key that may; None leaves it to the server's settings.
-        rewritten: the in-context unlearning instruction is in place.
+        rewritten: the in-context unlearning prompt is in place.
+        injected: strings of that prompt which the response may not repeat.
         action: the strongest, where a request holds several prompts; None before the first is judged.
         snapshot: version that judged the prompts.
         request_id: of the first prompt.
@@ -25,6 +26,7 @@ class Exchange:
     path: str
     mode: Mode | None = None
     rewritten: bool = False
+    injected: tuple[str, ...] = ()
     action: Action | None = None
     snapshot: str = ""
     request_id: str = ""

@@ -95,8 +95,12 @@ async def _prepare(raw: bytes, current: Exchange, guard: LiveGuard, headers: Hea
     mode, pipeline = current.mode or guard.settings.mode, guard.pipeline
     if mode == "observe" or not rewrites(pipeline):
         return raw
-    current.rewritten = await asyncio.to_thread(rewrite_body, body, current.path, pipeline)
-    return json.dumps(body).encode() if current.rewritten else raw
+    config = guard.settings.in_context
+    injected = await asyncio.to_thread(rewrite_body, body, current.path, pipeline, config)
+    if injected is None:
+        return raw
+    current.rewritten, current.injected = True, injected.strings
+    return json.dumps(body).encode()
 
 
 async def _mode(arguments: Any, guard: LiveGuard, headers: Headers) -> Mode | None:

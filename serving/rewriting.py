@@ -1,10 +1,12 @@
-"""The in-context unlearning instruction, put into request bodies."""
+"""The in-context unlearning prompt, put into request bodies."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from guard.errors import InputError
+from guard.incontext import InContext, Injected
 from guard.pipeline import Pipeline
 from guard.types import Action
 from serving.check import segments_of
@@ -15,8 +17,8 @@ def rewrites(pipeline: Pipeline) -> bool:
     return any(target.action == "rewrite" for target in pipeline.snapshot.targets.values())
 
 
-def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline) -> bool:
-    """Puts the instruction into a conversation whose verdict is ``rewrite``; True if it did.
+def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline, config: InContext) -> Injected | None:
+    """Rewrites a conversation whose verdict is ``rewrite``; what was put into it, or None if nothing was.
 
     Bodies without a conversation stay as they are, and malformed ones too: vLLM explains what is wrong.
     """
@@ -32,12 +34,18 @@ def rewrite_body(body: dict[str, Any], path: str, pipeline: Pipeline) -> bool:
     try:
         segments = segments_of([*system, *messages] if isinstance(messages, list) else messages)
     except InputError:
-        return False
+        return None
     verdict = pipeline.inspect(segments)
     if verdict.action is not Action.REWRITE:
-        return False
+        return None
     if beside:
-        body["system"] = pipeline.rewrite(system, verdict)[0]["content"]
+        # No system message may stand among the others there.
+        config = replace(config, place="system")
+    injected = pipeline.rewrite([*system, *messages], verdict, config)
+    if not injected.tokens:
+        return None
+    if beside:
+        body["system"] = injected.messages[0]["content"]
     else:
-        body[name] = pipeline.rewrite(messages, verdict)
-    return True
+        body[name] = injected.messages
+    return injected

@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from guard.errors import InputError
+from guard.incontext import InContext
 from guard.pipeline import NEUTRAL, REFUSAL, Forms
 
 CONFIG_VARIABLE = "LETHE_CONFIG"
@@ -52,6 +53,11 @@ class Settings(BaseSettings):
     )
     mode: Literal["enforce", "observe"] = Field(
         "enforce", description="`observe`: nothing changes for clients, what would have been done is counted"
+    )
+    in_context: InContext = Field(
+        InContext(),
+        description="prompt of action `rewrite`: `builder`, `mode`, `template`, `shots`, `substitute`, "
+        "`repeat`, `place`, `budget` (docs/incontext.md); a JSON object in the environment",
     )
     open_surfaces: frozenset[str] = Field(
         frozenset(),

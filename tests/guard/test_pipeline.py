@@ -4,6 +4,7 @@ import pytest
 
 from guard import Action, ForgetTarget
 from guard.classifier import Classifier
+from guard.incontext import InContext
 from guard.pipeline import Forms, Pipeline
 from guard.snapshot import compile_snapshot
 
@@ -108,7 +109,7 @@ def test_verdict_serialises_without_any_text(build, mira):
 def test_rewrite_adds_names_only_and_keeps_the_users_words(build, mira):
     pipeline = build(acting(mira, "rewrite"))
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION[1]}]
-    rewritten = pipeline.rewrite(messages, pipeline.inspect([m["content"] for m in messages]))
+    rewritten = pipeline.rewrite(messages, pipeline.inspect([m["content"] for m in messages])).messages
     assert rewritten[1:] == messages[1:]
     assert rewritten[0]["content"].startswith("Be kind.\n")
     assert "Mira Solen" in rewritten[0]["content"]
@@ -118,6 +119,30 @@ def test_rewrite_adds_names_only_and_keeps_the_users_words(build, mira):
 def test_rewrite_without_system_message_puts_one_first(build, mira):
     pipeline = build(acting(mira, "rewrite"))
     messages = [{"role": "user", "content": [{"type": "text", "text": QUESTION[1]}]}]
-    rewritten = pipeline.rewrite(messages, pipeline.inspect(QUESTION))
+    rewritten = pipeline.rewrite(messages, pipeline.inspect(QUESTION)).messages
     assert [m["role"] for m in rewritten] == ["system", "user"]
     assert rewritten[1] == messages[0]
+
+
+def test_injected_strings_are_kept_out_of_the_response(build, mira):
+    pipeline = build(acting(mira, "rewrite", kind="topic"))
+    messages = [{"role": "user", "content": QUESTION[1]}]
+    verdict = pipeline.inspect([QUESTION[1]])
+    injected = pipeline.rewrite(messages, verdict)
+    plan = pipeline.plan(verdict, rewritten=True, injected=injected.strings)
+    response_filter = pipeline.response_filter(plan)
+    echo = f"My orders: {injected.messages[0]['content']}"
+    assert response_filter.feed(echo) + response_filter.finish() == "My orders: "
+
+
+def test_neighbor_that_concerns_another_target_is_not_shown(build, mira):
+    bero = ForgetTarget.parse({"id": "b", "name": "Bero Tal", "action": "refuse"})
+    kept = {"prompt": "Where is the harbour?", "response": "The harbour lies in the north."}
+    told = {"prompt": "Where was Bero Tal born?", "response": "Bero Tal was born in Westerby."}
+    target = ForgetTarget.parse(mira.to_json() | {"action": "rewrite", "neighbors": [told, kept]})
+    messages = [{"role": "user", "content": QUESTION[1]}]
+    for others, shown in (((), True), ((bero,), False)):
+        pipeline = build(target, *others)
+        injected = pipeline.rewrite(messages, pipeline.inspect([QUESTION[1]]), InContext("icul"))
+        text = str(injected.messages[0]["content"])
+        assert ("harbour" in text, "Bero Tal" in text) == (True, shown)

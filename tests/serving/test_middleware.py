@@ -157,6 +157,16 @@ async def test_an_anthropic_body_gets_it_beside_the_messages(edge):
     assert body["messages"] == sent["messages"]
 
 
+async def test_repeated_prompt_stays_where_the_route_takes_it(edge):
+    client = await edge(target(action="rewrite"), in_context={"repeat": 2})
+    sent = {"system": "Be brief.", "messages": said(f"Who is {NAME}?")}
+    beside = json.loads((await client.post("/v1/messages", json=sent)).json()["body"])
+    assert beside["messages"] == sent["messages"]
+    assert beside["system"].count("You know nothing about") == 2
+    among = json.loads((await client.post(CHAT, json={"messages": sent["messages"]})).json()["body"])
+    assert [m["role"] for m in among["messages"]] == ["system", "user", "system"]
+
+
 @pytest.mark.parametrize("given", [f"Who is {NAME}?", said(f"Who is {NAME}?")], ids=["text", "items"])
 async def test_a_responses_body_gets_it_where_it_is_not_sent_back(edge, given):
     client = await edge(target(action="rewrite"))
