@@ -12,6 +12,7 @@ from typing import Literal
 
 from guard.classifier import Classifier
 from guard.incontext import InContext, Injected, automata, inject
+from guard.judgement import Routing
 from guard.response import ResponseFilter
 from guard.snapshot import Snapshot
 from guard.types import Action, ForgetTarget, Restriction, Verdict
@@ -71,14 +72,16 @@ class Pipeline:
         """
         started = time.perf_counter()
         try:
-            matches = self.classifier.matches(segments)
+            routing = self.classifier.route(segments)
             error = None
         except Exception as failure:
             self.on_error(failure)
-            matches, error = (), type(failure).__name__
+            routing, error = Routing(), type(failure).__name__
+        matches = routing.matches
         actions = [Action(self.snapshot.targets[match.target_id].action) for match in matches]
         action = max(actions, key=lambda a: a.strength, default=Action.REFUSE if error else Action.ALLOW)
-        return Verdict(action, matches, self.snapshot.version, time.perf_counter() - started, error)
+        seconds = time.perf_counter() - started
+        return Verdict(action, matches, self.snapshot.version, seconds, error, routing.watched)
 
     def plan(
         self,
@@ -99,7 +102,7 @@ class Pipeline:
         """
         enforced = tuple(
             target_id
-            for target_id in verdict.target_ids
+            for target_id in (*verdict.target_ids, *verdict.watched)
             if Action(self.snapshot.targets[target_id].action).enforces
         )
         restriction = Restriction(self.snapshot.version, enforced)

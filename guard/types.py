@@ -113,12 +113,15 @@ class Matching(BaseModel):
 
 
 class Example(BaseModel):
-    """A prompt and the response the unguarded model gives (forget) or should keep giving (neighbor)."""
+    """A prompt and the response the unguarded model gives (forget) or should keep giving (neighbor).
+
+    Without a response, an example teaches what to recognise, but no string to forbid.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: Text
-    response: Text
+    response: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
 
 
 class ForgetTarget(BaseModel):
@@ -136,6 +139,7 @@ class ForgetTarget(BaseModel):
     phrases: tuple[Text, ...] = ()
     examples: tuple[Example, ...] = ()
     neighbors: tuple[Example, ...] = ()
+    group: Text | None = None
     action: Literal["observe", "rewrite", "restrict", "steer", "refuse"] = "refuse"
     always_on: bool = False
     matching: Matching = Matching()
@@ -224,6 +228,7 @@ class Verdict:
     snapshot: str
     seconds: float
     error: str | None = None  # class name of a detector's failure: the guard failed closed
+    watched: tuple[str, ...] = ()  # targets kept out of the response, though the prompt may not concern them
 
     @property
     def target_ids(self) -> tuple[str, ...]:

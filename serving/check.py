@@ -123,7 +123,8 @@ def _result(row: CheckRow, verdict: Verdict) -> dict[str, Any]:
         {"target_id": m.target_id, "detector": m.detector, "score": m.score, "threshold": m.threshold}
         for m in verdict.matches
     ]
-    return {"id": row.id, "action": verdict.action.value, "matches": matches}
+    watched = {"watched": list(verdict.watched)} if verdict.watched else {}
+    return {"id": row.id, "action": verdict.action.value, "matches": matches, **watched}
 
 
 def _require_text(value: Any, field: str) -> None:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from serving.commands import audit, database, keys, snapshots, targets
+from serving.commands.calibrate import calibrate
 from serving.commands.options import Json
 from serving.commands.probe import probe
 from serving.commands.receipt import receipt
@@ -118,6 +119,7 @@ def check(
     from guard.encoder import SentenceEncoder
     from guard.pipeline import Pipeline
     from guard.snapshot import compile_snapshot, no_words
+    from serving.calibrator import saved
     from serving.check import check_rows, read_rows
     from serving.settings import read_settings
 
@@ -128,7 +130,13 @@ def check(
     counts: dict[tuple[str, str], int] = {}
     with bar:
         task = bar.add_task("preparing targets", total=len(rows))
-        pipeline = Pipeline(snapshot, Classifier(snapshot, SentenceEncoder(settings.encoder)), settings.forms)
+        classifier = Classifier(
+            snapshot,
+            SentenceEncoder(settings.encoder),
+            scope=settings.scope,
+            calibration=saved(settings, snapshot.version),
+        )
+        pipeline = Pipeline(snapshot, classifier, settings.forms)
         bar.update(task, description="judging prompts")
         for result in check_rows(pipeline, rows, lambda count: bar.advance(task, count)):
             if as_json:
@@ -178,6 +186,7 @@ def version(as_json: Json = False) -> None:
         typer.echo(f"{name} {number or 'not installed'}")
 
 
+app.command()(calibrate)
 app.command()(probe)
 app.command()(receipt)
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from guard.audit import AuditSink
+from guard.calibration import Calibration
 from guard.classifier import Classifier
 from guard.encoder import Encoder
 from guard.errors import GuardInactive, LetheError
@@ -26,6 +27,7 @@ from guard.snapshot import Soften, compile_snapshot
 from guard.targets import LOCAL, Origin, TargetStore
 from guard.types import ForgetTarget
 from serving import metrics
+from serving.calibrator import Calibrator, saved, with_calibration
 from serving.compaction import Compaction
 from serving.course import Course
 from serving.database import StoreError
@@ -95,6 +97,7 @@ class LiveGuard:
         self._watch = Watch(store, self.refresh, self._pause)
         self._notes = Notes(store)
         self._compaction = Compaction(self._delivery, settings, self._lock, self._current, self._put)
+        self._calibrator = Calibrator(settings, encoder, self._current, self._recalibrate)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -116,6 +119,7 @@ class LiveGuard:
         """Stops watching and writes the audit records that are still queued."""
         await self._watch.close()
         await self._compaction.close()
+        await self._calibrator.close()
         await self._notes.close()
         close = getattr(self.sink, "close", None)
         if close is not None:
@@ -175,6 +179,7 @@ class LiveGuard:
             if state.recent > RECENT:
                 self._compaction.begin(state)
             self._notes.take(state)
+            self._calibrator.take(state)
             return state.version
 
     async def _change(
@@ -220,6 +225,10 @@ class LiveGuard:
     def _put(self, state: State) -> None:
         self._state = state
 
+    def _recalibrate(self, calibration: Calibration) -> None:
+        # Without an await in between, so no change can come in between either.
+        self._state = with_calibration(self._current(), calibration)
+
     def _next(self) -> Step:
         old = self._state
         # After a push that failed halfway nobody knows what the workers hold.
@@ -231,9 +240,10 @@ class LiveGuard:
         if step.pushes:
             snapshot = await self._delivery.push(snapshot, None if step.whole else step.edit)
         if old is None:
-            return await asyncio.to_thread(
-                State.of, snapshot, step.revision, self.encoder, self.settings.forms
+            state = await asyncio.to_thread(
+                State.of, snapshot, step.revision, self.encoder, self.settings.forms, self.settings.scope
             )
+            return with_calibration(state, saved(self.settings))
         return await asyncio.to_thread(old.moved, snapshot, step)
 
     def _pause(self) -> float:

@@ -69,6 +69,11 @@ SNAPSHOT_TIME = Gauge(
     multiprocess_mode="mostrecent",
 )
 TARGETS = Gauge("lethe_targets", "Targets in force", multiprocess_mode="mostrecent")
+CALIBRATION = Gauge(
+    "lethe_calibration_threshold",
+    "Threshold made last for all groups of targets together; the shipped one holds where it is higher",
+    multiprocess_mode="mostrecent",
+)
 REFRESH_ERRORS = Counter(
     "lethe_refresh_errors_total", "Failed attempts to bring the store's targets into force"
 )
@@ -94,6 +99,7 @@ METRICS = (
     SNAPSHOT,
     SNAPSHOT_TIME,
     TARGETS,
+    CALIBRATION,
     REFRESH_ERRORS,
     STORE_ERRORS,
     AUDIT_BACKLOG,

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from guard.errors import InputError
 from guard.incontext import InContext
 from guard.pipeline import NEUTRAL, REFUSAL, Forms
+from guard.scope import ScopeConfig
 
 CONFIG_VARIABLE = "LETHE_CONFIG"
 CONFIG_FILE = "lethe.toml"
@@ -53,6 +54,18 @@ class Settings(BaseSettings):
     )
     mode: Literal["enforce", "observe"] = Field(
         "enforce", description="`observe`: nothing changes for clients, what would have been done is counted"
+    )
+    alpha: float | None = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="bound of the share of benign prompts that are flagged: thresholds are made anew in the "
+        "background when targets have changed (docs/routing.md); null: the shipped thresholds",
+    )
+    scope: ScopeConfig = Field(
+        ScopeConfig(),
+        description="how scopes inside an entity are learned: `head` (kernel, logistic, mlp, bottleneck) and "
+        "`adaptation` to traffic, off unless `enabled` (docs/routing.md); a JSON object in the environment",
     )
     in_context: InContext = Field(
         InContext(),

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from guard.classifier import Classifier
 from guard.encoder import Encoder
 from guard.pipeline import Forms, Pipeline
+from guard.scope import ScopeConfig
 from guard.snapshot import Record, Snapshot
 from serving import metrics
 from serving.edits import Edit, between
@@ -58,9 +59,17 @@ class State:
     made: datetime
 
     @classmethod
-    def of(cls, snapshot: Snapshot, revision: int, encoder: Encoder, forms: Forms) -> State:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        revision: int,
+        encoder: Encoder,
+        forms: Forms,
+        scope: ScopeConfig | None = None,
+    ) -> State:
         """The state on a snapshot; encodes what its targets are compared by."""
-        pipeline = Pipeline(snapshot, Classifier(snapshot, encoder), forms, _count_failure)
+        classifier = Classifier(snapshot, encoder, scope=scope)
+        pipeline = Pipeline(snapshot, classifier, forms, _count_failure)
         return cls(pipeline, revision, _expiries(snapshot.records), datetime.now(UTC))
 
     @property

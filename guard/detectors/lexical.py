@@ -7,6 +7,7 @@ from typing import Self
 
 import ahocorasick_rs
 
+from guard.detectors.findings import Hits
 from guard.detectors.layers import Layers
 from guard.encoder import Encoder
 from guard.normalize import Folded, fold
@@ -66,9 +67,9 @@ class LexicalDetector:
         """Compiles the strings, unless ``layers`` holds them; the encoder is not used."""
         self._layers = layers or Layers(_Strings.of(targets))
 
-    def scan(self, texts: Sequence[str]) -> list[list[Match]]:
+    def scan(self, texts: Sequence[str]) -> list[Hits]:
         """See Detector."""
-        return [list(self._scan(fold(text))) for text in texts]
+        return [Hits(self._scan(fold(text))) for text in texts]
 
     def changed(self, put: Sequence[ForgetTarget], gone: Collection[str]) -> LexicalDetector:
         """See Detector."""

@@ -1,84 +1,77 @@
-"""Similarity to a target's examples, weighed by whether the text mentions the target.
+"""Similarity to a target's examples, beside that to prompts which are allowed.
 
 A question about another person in the same frame is almost as similar to an example as a paraphrase is, so
-similarity alone cannot decide. A text that mentions the target, be it misspelt, needs little similarity. Any
-other must nearly repeat an example, and be clearly closer to it than to the contrasts: the same sentence
-with other names in it, and the target's neighbors.
+similarity alone decides nothing: `guard.relevance` weighs it with what the other detectors see.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.fuzz import partial_ratio
+import numpy as np
+import numpy.typing as npt
 
 from guard.detectors.examples import Examples, nearest
+from guard.detectors.findings import Values
 from guard.detectors.layers import Layers
 from guard.encoder import Encoder, Vectors
-from guard.normalize import fold
-from guard.phrases import extract
-from guard.types import ForgetTarget, Match
-
-# What contrasts say in place of a target's names and of its titles. One each: encoding them is what a live
-# change waits for, and a second one moved no decision on the invented world.
-OTHER_NAME = "Tobrin Valdeck"
-OTHER_TITLE = "The Silent Harbour"
-ENTITY_FRAMES = ("Who is {name}?", "Tell me about {name}.")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+from guard.types import ForgetTarget
 
 
 @dataclass(frozen=True, slots=True)
 class SemanticConfig:
-    """When a text counts as similar. Set on the invented world, not on benchmark rows."""
+    """How far the detector looks."""
 
-    mentioned: float = 0.40  # cosine to the nearest example that suffices where the target is mentioned
-    unmentioned: float = 0.90  # ... and where it is not
-    margin: float = (
-        0.10  # by which the nearest example must beat the nearest contrast, unless a name is found
-    )
-    spelling: float = 80.0  # partial similarity (0..100) from which a misspelt name counts as mentioned
-    window: int = 240  # characters of text compared at once; longer texts are cut at sentence ends
-    candidates: int = 32  # nearest examples looked at per window
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What one target is compared by.
-
-    Attributes:
-        names: folded names and aliases.
-        terms: folded names and titles of several words from the example prompts, which count as they are.
-        contrasts: float32 [c, d], vectors of the contrasts; c may be 0.
-    """
-
-    names: tuple[str, ...]
-    terms: tuple[str, ...]
-    contrasts: Vectors
-
-    def nearest_contrast(self, vector: Vectors) -> float:
-        """Cosine of the most similar contrast, -1 without any."""
-        return float((self.contrasts @ vector).max()) if self.contrasts.size else -1.0
-
-    def named(self, folded: str, spelling: float) -> bool:
-        """True if a name occurs, misspelt or not; names under five letters must occur as they are."""
-        cutoffs = ((name, spelling if len(name) >= 5 else 100.0) for name in self.names)
-        return any(partial_ratio(name, folded, score_cutoff=cutoff) > 0 for name, cutoff in cutoffs)
+    candidates: int = 64  # nearest examples looked at per text
 
 
 @dataclass(frozen=True)
 class _Knowledge:
-    """What there is to compare texts with."""
+    """What there is to compare texts with.
 
-    subjects: Mapping[str, _Subject]
+    Attributes:
+        examples: vectors of the examples of all targets.
+        allowed: vectors of the neighbors of all targets.
+        contrasts: for each target with neighbors their vectors, float16 [c, d].
+    """
+
     examples: Layers[Examples]
+    allowed: Layers[Examples]
+    contrasts: Mapping[str, npt.NDArray[np.float16]]
+
+
+class Near:
+    """Findings on one text: cosine of the target's nearest example, of its nearest neighbor, of any's."""
+
+    def __init__(
+        self, vector: Vectors, near: Sequence[tuple[float, str]], allowed: float, known: _Knowledge
+    ) -> None:
+        """Takes the text's vector, the nearest examples, nearest first, and the nearest neighbor's cosine."""
+        self.vector, self._allowed, self._contrasts = vector, allowed, known.contrasts
+        self._scores: dict[str, float] = {}
+        for cosine, target_id in near:
+            self._scores.setdefault(target_id, cosine)  # the first is the nearest
+        # Of targets that are not among the nearest, no example is nearer than the last that is.
+        self._rest = near[-1][0] if near else 0.0
+
+    @property
+    def targets(self) -> Collection[str]:
+        """See Findings."""
+        return self._scores.keys()
+
+    def of(self, target_id: str) -> Values:
+        """See Findings."""
+        contrasts = self._contrasts.get(target_id)
+        own = 0.0 if contrasts is None else float((contrasts.astype(np.float32) @ self.vector).max())
+        return max(self._scores.get(target_id, self._rest), 0.0), own, self._allowed
 
 
 class SemanticDetector:
-    """Nearest examples of all targets, judged against the contrasts of their target."""
+    """Nearest examples and nearest neighbors of all targets."""
 
     name = "semantic"
+    features = ("example", "own_neighbor", "any_neighbor")
 
     def __init__(
         self,
@@ -87,118 +80,58 @@ class SemanticDetector:
         config: SemanticConfig | None = None,
         known: _Knowledge | None = None,
     ) -> None:
-        """Encodes examples and contrasts, unless ``known`` holds them."""
+        """Encodes examples and neighbors, unless ``known`` holds them."""
         self._config = config or SemanticConfig()
         self._encoder = encoder
-        self._known = known or _Knowledge(*_read(targets, encoder))
+        self._known = known or _read(targets, encoder)
 
-    def scan(self, texts: Sequence[str]) -> list[list[Match]]:
+    def scan(self, texts: Sequence[str]) -> list[Near]:
         """See Detector."""
-        found: list[list[Match]] = [[] for _ in texts]
+        if not texts:
+            return []
         if not any(part.owners for part, _ in self._known.examples.parts):
-            return found
-        pieces = [
-            (row, span) for row, text in enumerate(texts) for span in windows(text, self._config.window)
+            return [Near(np.empty(0, dtype=np.float32), (), 0.0, self._known) for _ in texts]
+        vectors = self._encoder.encode(texts)
+        found = nearest(self._known.examples, vectors, self._config.candidates)
+        allowed = nearest(self._known.allowed, vectors, 1)
+        return [
+            Near(vector, near, max(best[0][0], 0.0) if best else 0.0, self._known)
+            for vector, near, best in zip(vectors, found, allowed, strict=True)
         ]
-        if not pieces:
-            return found
-        parts = [texts[row][start:end] for row, (start, end) in pieces]
-        vectors = self._encoder.encode(parts)
-        candidates = nearest(self._known.examples, vectors, self._config.candidates)
-        for (row, span), part, vector, near in zip(pieces, parts, vectors, candidates, strict=True):
-            scores: dict[str, float] = {}
-            for score, target_id in near:
-                scores.setdefault(target_id, score)  # the first is the nearest
-            found[row].extend(self._judge(fold(part).text, vector, span, scores))
-        return found
 
     def changed(self, put: Sequence[ForgetTarget], gone: Collection[str]) -> SemanticDetector:
         """See Detector."""
-        subjects, examples = _read(put, self._encoder)
-        kept = {i: subject for i, subject in self._known.subjects.items() if i not in gone}
-        layers = self._known.examples.changed(examples.base, subjects.keys(), gone)
-        return self._with(_Knowledge({**kept, **subjects}, layers))
+        new, known = _read(put, self._encoder), self._known
+        ids = [target.id for target in put]
+        kept = {i: vectors for i, vectors in known.contrasts.items() if i not in gone}
+        return self._with(
+            _Knowledge(
+                known.examples.changed(new.examples.base, ids, gone),
+                known.allowed.changed(new.allowed.base, ids, gone),
+                {**kept, **new.contrasts},
+            )
+        )
 
     def compacted(self) -> SemanticDetector:
         """See Detector."""
-        return self._with(_Knowledge(self._known.subjects, self._known.examples.compacted()))
+        known = self._known
+        return self._with(_Knowledge(known.examples.compacted(), known.allowed.compacted(), known.contrasts))
 
     def _with(self, known: _Knowledge) -> SemanticDetector:
         return SemanticDetector((), self._encoder, self._config, known)
 
-    def _judge(
-        self, folded: str, vector: Vectors, span: tuple[int, int], scores: dict[str, float]
-    ) -> Iterator[Match]:
-        config = self._config
-        for target_id, score in scores.items():
-            if score < config.mentioned:
-                continue
-            subject = self._known.subjects[target_id]
-            threshold = config.mentioned
-            if not subject.named(folded, config.spelling):
-                floor = config.mentioned if any(t in folded for t in subject.terms) else config.unmentioned
-                # An exact repetition must match even where a contrast lies close by.
-                threshold = min(max(floor, subject.nearest_contrast(vector) + config.margin), 0.995)
-            if score >= threshold:
-                yield Match(target_id, self.name, round(score, 6), round(threshold, 6), span)
 
-
-def _read(targets: Sequence[ForgetTarget], encoder: Encoder) -> tuple[dict[str, _Subject], Layers[Examples]]:
+def _read(targets: Sequence[ForgetTarget], encoder: Encoder) -> _Knowledge:
     """What targets are compared by, with one call of the encoder: a live change waits for it."""
-    own, others = [positives(target) for target in targets], [contrasts(target) for target in targets]
-    vectors = encoder.encode([text for group in (*own, *others) for text in group])
+    own = [[example.prompt for example in target.examples] for target in targets]
+    allowed = [[neighbor.prompt for neighbor in target.neighbors] for target in targets]
+    vectors = encoder.encode([text for group in (*own, *allowed) for text in group])
     owners = [target.id for target, group in zip(targets, own, strict=True) for _ in group]
-    # A copy, so that the subjects do not keep the examples' vectors, which the index holds.
-    rest, subjects, start = vectors[len(owners) :].copy(), {}, 0
-    for target, group in zip(targets, others, strict=True):
-        terms = dict.fromkeys(term for example in target.examples for term in extract(example.prompt))
-        subjects[target.id] = _Subject(
-            names=tuple(fold(name).text for name in target.names),
-            # One capitalised word (a nationality, a city) says too little about who is meant.
-            terms=tuple(fold(term).text for term in terms if " " in term),
-            contrasts=rest[start : start + len(group)],
-        )
+    others = [target.id for target, group in zip(targets, allowed, strict=True) for _ in group]
+    rest, contrasts, start = vectors[len(owners) :], {}, 0
+    for target, group in zip(targets, allowed, strict=True):
+        if group:
+            contrasts[target.id] = rest[start : start + len(group)].astype(np.float16)
         start += len(group)
-    return subjects, Layers(Examples(owners, vectors[: len(owners)]))
-
-
-def positives(target: ForgetTarget) -> list[str]:
-    """Prompts that concern the target."""
-    frames = [frame.format(name=name) for name in target.names for frame in ENTITY_FRAMES]
-    return [*(frames if target.kind == "entity" else ()), *(example.prompt for example in target.examples)]
-
-
-def contrasts(target: ForgetTarget) -> list[str]:
-    """Prompts that do not: the neighbors', and the target's own with other names."""
-    neighbors = [neighbor.prompt for neighbor in target.neighbors]
-    swapped: list[str] = []
-    for text in positives(target):
-        named = [name for name in target.names if name in text]
-        other = OTHER_NAME if named else OTHER_TITLE
-        swapped += [text.replace(own, other) for own in named or extract(text)]
-    return list(dict.fromkeys((*neighbors, *swapped)))
-
-
-def windows(text: str, size: int) -> list[tuple[int, int]]:
-    """Spans that cover the text: whole sentences up to ``size`` characters; longer sentences are cut.
-
-    Comparing windows keeps a long harmless surrounding from diluting one forbidden question.
-    """
-    spans: list[tuple[int, int]] = []
-    for start, end in _sentences(text):
-        for cut in range(start, end, size):
-            stop = min(cut + size, end)
-            if spans and stop - spans[-1][0] <= size:
-                spans[-1] = (spans[-1][0], stop)
-            else:
-                spans.append((cut, stop))
-    return spans
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for match in (*_SENTENCE_END.finditer(text), None):
-        end = match.start() if match else len(text)
-        if text[start:end].strip():
-            yield start, end
-        start = match.end() if match else end
+    examples = Layers(Examples(owners, vectors[: len(owners)]))
+    return _Knowledge(examples, Layers(Examples(others, rest)), contrasts)

@@ -395,7 +395,7 @@ async def test_broken_detector_refuses_and_is_counted(live, monkeypatch):
     def broken(segments):
         raise MemoryError
 
-    monkeypatch.setattr(live.pipeline.classifier, "matches", broken)
+    monkeypatch.setattr(live.pipeline.classifier, "route", broken)
     verdict = live.pipeline.inspect(["What is the capital of France?"])
     assert (verdict.action, verdict.error) == (Action.REFUSE, "MemoryError")
     assert metrics.DETECTOR_ERRORS._value.get() == errors + 1

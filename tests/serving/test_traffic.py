@@ -5,6 +5,7 @@ import pytest
 from control_fixtures import minilm, target
 
 from guard.classifier import Classifier
+from guard.detectors import DETECTORS
 from guard.pipeline import REFUSAL, Pipeline
 from guard.snapshot import compile_snapshot
 from serving.traffic import BATCH, EXAMPLES, Passage, Traffic, blast
@@ -76,7 +77,7 @@ def test_blast_counts_prompts_by_detector_and_answers():
     found = blast(candidate, passages(*rows), minilm())
     assert (found["requests"], found["affected"], found["responses"]) == (4, 3, 2)
     assert found["prompts"]["lexical"] == 2
-    assert set(found["prompts"]) == {"lexical", "semantic"}
+    assert set(found["prompts"]) == set(DETECTORS)
     assert [example["request_id"] for example in found["examples"]] == ["req-3", "req-2", "req-0"]
     assert found["examples"][1] == {
         "request_id": "req-2", "time": "t2", "action": "allow", "detectors": [], "restricted": True,

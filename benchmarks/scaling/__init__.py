@@ -1,0 +1,1 @@
+"""What the scale benchmark measures with: many people, prompts about them, vectors of their examples."""
