@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference bench-decode bench-probe bench-fuzz bench-edge bench-durability bench-soak docs
+.PHONY: help setup demo serve test check format bench bench-demo bench-tofu bench-reference bench-decode bench-probe bench-fuzz bench-edge bench-durability bench-soak bench-routing fit-routing bench-scale bench-icul background docs
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
@@ -58,6 +58,21 @@ bench-durability: setup ## 100 times kill -9 amid changes, on SQLite and on Post
 
 bench-soak: setup ## 200 streams while targets change each second
 	$(BIN)/python -m benchmarks.soak --control
+
+bench-routing: setup ## which prompts the classifier flags: recall, false positives, attacks, baselines
+	$(BIN)/python -m benchmarks.routing
+
+fit-routing: setup ## fit the weights by which the classifier weighs evidence
+	$(BIN)/python -m benchmarks.routing --fit
+
+bench-scale: setup ## the classifier with 1,000 to 1,000,000 targets: memory, build time, latency
+	$(BIN)/python -m benchmarks.scale
+
+bench-icul: setup ## in-context unlearning, by a likelihood-ratio test on the reference model
+	$(BIN)/python -m benchmarks.icul
+
+background: setup ## make the corpus of benign prompts anew from its material
+	$(BIN)/python scripts/background.py
 
 docs: setup ## regenerate the generated pages of docs
 	$(BIN)/python scripts/docs.py

@@ -18,6 +18,7 @@ from guard.background import texts
 from guard.calibration import DEFAULT, Calibration, Threshold, conformal, fingerprint, needed, streams
 from guard.classifier import Classifier
 from guard.detectors import FEATURES
+from guard.detectors.learned import group_of
 from guard.encoder import Encoder
 from guard.snapshot import compile_snapshot
 from guard.types import Example, ForgetTarget
@@ -46,11 +47,6 @@ class Scored:
     texts: Sequence[str]
     relevance: Mapping[str, Sequence[float]]
     scope: Mapping[str, Sequence[float]]
-
-
-def group_of(target: ForgetTarget) -> str:
-    """The group that a target is calibrated with, and shares a scope's head with."""
-    return target.group or target.kind
 
 
 def calibrate(

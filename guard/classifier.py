@@ -13,6 +13,7 @@ from guard.calibration import Calibration
 from guard.detectors import FEATURES, MEANING, STRINGS, Detector
 from guard.detectors.facts import Shared
 from guard.detectors.findings import Findings, Hits
+from guard.detectors.learned import group_of
 from guard.encoder import Encoder
 from guard.judgement import Bars, Routing, Seen, Suspicion, routed, suspicions
 from guard.relevance import Relevance, shipped
@@ -108,7 +109,7 @@ class Classifier:
         """The classifier of another snapshot; cheap if few targets differ.
 
         It finds what one built anew finds, save where more examples of different targets are equally near
-        to a text than the semantic detector looks at.
+        to a text than the semantic detector looks at; and groups keep the head they have until compacted.
         """
         known, wanted = self._snapshot.records, snapshot.records
         # Nearly all records are the same objects, and comparing them by content is slower.
@@ -174,7 +175,7 @@ class Classifier:
         scoped = target_id in self._detectors.scopes.rows
         if calibration is None:
             return Bars(shipped_bar, 0.5 if scoped else None)
-        group = target.group or target.kind
+        group = group_of(target)
         bar = max(shipped_bar, calibration.threshold(group).value)
         inside = calibration.thresholds.get(f"scope:{group}")
         return Bars(bar, (inside.value if inside else 0.5) if scoped else None)

@@ -24,7 +24,6 @@ from guard.scope import Scopes
 from guard.types import Match
 from guard.windows import Passage, Piece
 
-REPETITION = 0.995  # cosine from which a text repeats an example
 EVIDENT = 0.5  # cosine from which an audit record names the similarity
 SLACK = 0.25  # by how much a harmless sentence lowers the sum, at most: padding does not wipe it out
 # Sentences that may go on about a person who was named before.
@@ -128,7 +127,7 @@ def suspicions(
         logits = relevance.logits(np.array(rows, dtype=np.float64)).tolist()
         for target_id, logit in zip(targets, logits, strict=True):
             found[target_id].logits.append((logit, one))
-            if one.near.of(target_id)[0] >= REPETITION:
+            if one.near.repeats(target_id):
                 found[target_id].repeated = True
     for target_id, against in found.items():
         if target_id in scopes.rows:
@@ -192,7 +191,8 @@ def _evidence(
                 yield _at(passage, match.span, match.detector, match.score, match.threshold, target_id)
     if not suspicion.logits:
         return
-    _, best = max(suspicion.logits, key=lambda pair: pair[0])
+    # Of a repetition, the piece that repeats: the highest logit may be another's.
+    _, best = max(suspicion.logits, key=lambda pair: (pair[1].near.repeats(target_id), pair[0]))
     passage, span = found[best.piece.passage], best.piece.span
     cosine = best.near.of(target_id)[0]
     if cosine >= EVIDENT:

@@ -1,6 +1,6 @@
 """How surely a text concerns a target: one calibrated number from what all detectors see.
 
-A logistic model over the detectors' values, fitted once on a training part of public benchmarks and on the
+A small network over the detectors' values, fitted once on a training part of public benchmarks and on the
 background corpus (``make fit-routing``) and shipped as ``relevance.json``. It knows no target: its inputs are
 scores, so it serves targets that it has never seen.
 """
@@ -18,45 +18,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from guard.detectors.findings import Findings, Values
 from guard.errors import InputError
 
 SHIPPED = Path(__file__).with_name("relevance.json")
-FORMAT = 1
+FORMAT = 2
 
 Matrix = npt.NDArray[np.float64]
+Layer = tuple[Matrix, Matrix]
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """A logistic model.
+    """A network with ReLU between its layers; with one layer, a logistic model.
 
     Attributes:
         features: names of its inputs, in order.
-        weights: float64 [f].
-        bias: logit where all inputs are 0.
+        layers: weight float64 [in, out] and bias [out] of each; the last has one output, a logit.
         threshold: logit above which a text concerns a target, unless a calibration says more.
         watch: logit above which the target's strings are kept out of the response.
     """
 
     features: tuple[str, ...]
-    weights: Matrix
-    bias: float
+    layers: tuple[Layer, ...]
     threshold: float
     watch: float
 
     def logits(self, values: Matrix) -> Matrix:
         """One logit a row, float64 [n], of values [n, f]."""
-        return values @ self.weights + self.bias
+        hidden = values
+        for weight, bias in self.layers[:-1]:
+            hidden = np.maximum(hidden @ weight + bias, 0.0)
+        weight, bias = self.layers[-1]
+        return np.asarray((hidden @ weight + bias)[:, 0], dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; ``parse`` reads them back."""
         return {
             "format": FORMAT,
-            "weights": {n: round(float(w), 6) for n, w in zip(self.features, self.weights, strict=True)},
-            "bias": round(self.bias, 6),
-            "threshold": round(self.threshold, 6),
-            "watch": round(self.watch, 6),
+            "features": list(self.features),
+            "layers": [
+                {"weight": np.round(weight, 5).tolist(), "bias": np.round(bias, 5).tolist()}
+                for weight, bias in self.layers
+            ],
+            "threshold": round(self.threshold, 5),
+            "watch": round(self.watch, 5),
         }
 
     @classmethod
@@ -66,16 +71,14 @@ class Relevance:
         Raises:
             InputError: it is of another format, or was fitted to other features.
         """
-        if data.get("format") != FORMAT:
-            raise InputError(
-                f"the relevance model has format {data.get('format')!r}, not {FORMAT}; fit it anew"
-            )
-        weights = data["weights"]
-        if set(weights) != set(features):
-            other = ", ".join(sorted(set(weights) ^ set(features)))
+        given = data.get("format")
+        if given != FORMAT:
+            raise InputError(f"the relevance model has format {given!r}, not {FORMAT}; fit it anew")
+        if data["features"] != list(features):
+            other = ", ".join(sorted(set(data["features"]) ^ set(features))) or "in another order"
             raise InputError(f"the relevance model was fitted to other features ({other}); fit it anew")
-        array = np.array([weights[name] for name in features], dtype=np.float64)
-        return cls(tuple(features), array, data["bias"], data["threshold"], data["watch"])
+        layers = tuple((np.array(layer["weight"]), np.array(layer["bias"])) for layer in data["layers"])
+        return cls(tuple(features), layers, float(data["threshold"]), float(data["watch"]))
 
 
 @cache
@@ -86,11 +89,6 @@ def shipped(features: tuple[str, ...]) -> Relevance:
         InputError: see `Relevance.parse`.
     """
     return Relevance.parse(json.loads(SHIPPED.read_text()), features)
-
-
-def values(findings: Sequence[Findings], target_id: str) -> Values:
-    """The inputs for one text and target: the values of every detector, in the table's order."""
-    return tuple(value for found in findings for value in found.of(target_id))
 
 
 def probability(logit: float) -> float:

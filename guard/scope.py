@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from guard.adaptation import AdaptationConfig, Adapter, Layered
+from guard.detectors.learned import group_of
+from guard.detectors.lexical import LexicalDetector
 from guard.encoder import Encoder, Vectors
 from guard.errors import InputError
 from guard.heads import HEADS, Head
 from guard.heads.rows import Labels
-from guard.normalize import fold
 from guard.types import ForgetTarget
 
 _FROZEN = AdaptationConfig()
@@ -141,10 +142,10 @@ def has_scope(target: ForgetTarget) -> bool:
         return False
     if not target.names:
         return min(len(target.neighbors), len(target.examples)) >= FEWEST
-    names = [fold(name).text for name in target.names]
-    return any(name in fold(neighbor.prompt).text for neighbor in target.neighbors for name in names)
+    names = LexicalDetector([target.model_copy(update={"phrases": ()})])
+    return any(names.scan([neighbor.prompt for neighbor in target.neighbors]))
 
 
 def _rows(target: ForgetTarget, encoder: Encoder) -> _Rows:
     texts = [one.prompt for one in (*target.examples, *target.neighbors)]
-    return _Rows(target.group or target.kind, encoder.encode(texts).astype(np.float16), len(target.examples))
+    return _Rows(group_of(target), encoder.encode(texts).astype(np.float16), len(target.examples))

@@ -28,7 +28,7 @@ _SHORTEST_STEM = 4
 _ASKS_WHO = re.compile(
     r"\b(?:who|whose|whom|qui|quién|quien|quem|chi|wer|wessen|кто)\b"
     r"|\b(?:which|what|what's|identify|name)\b(?: the| an?)?(?: [\w-]+){0,2} "
-    r"(?:\w+(?:ist|ian|or|er|ess|ete)|person|man|woman|star|celebrity|figure|icon|idol)\b"
+    r"(?:\w{3,}(?:ist|ian|or|er|ess|ete)|person|man|woman|star|celebrity|figure|icon|idol)\b"
     r"|谁",
     re.IGNORECASE,
 )

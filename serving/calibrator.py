@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from guard.calibrating import calibrate
 from guard.calibration import Calibration, load_calibration
+from guard.classifier import Classifier
 from guard.detectors import FEATURES
 from guard.encoder import Encoder
 from guard.errors import InputError
@@ -50,7 +51,7 @@ class Calibrator:
         settings: say the bound, and where the thresholds are kept.
         encoder: of the classifier.
         current: the state in force.
-        put: puts a calibration into the state in force.
+        put: puts a classifier into the state in force, of the same targets.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Calibrator:
         settings: Settings,
         encoder: Encoder,
         current: Callable[[], State],
-        put: Callable[[Calibration], None],
+        put: Callable[[Classifier], None],
     ) -> None:
         self._settings = settings
         self._encoder = encoder
@@ -83,15 +84,18 @@ class Calibrator:
     async def _run(self, alpha: float) -> None:
         while self._made != (state := await self._quiet()).version:
             try:
-                classifier = state.pipeline.classifier
+                # Compacted, heads are learned from the targets of now.
+                classifier = await asyncio.to_thread(state.pipeline.classifier.compacted)
                 made = await asyncio.to_thread(calibrate, classifier, self._encoder, alpha)
                 await asyncio.to_thread(made.save, calibration_file(self._settings))
             except Exception as error:
                 metrics.REFRESH_ERRORS.inc()
                 _log.error("thresholds could not be calibrated: %s", type(error).__name__)
                 return
+            if self._current().version != state.version:
+                continue  # changed meanwhile: once more
             self._made = state.version
-            self._put(made)
+            self._put(classifier.calibrated(made))
             metrics.CALIBRATION.set(made.threshold().value)
 
     async def _quiet(self) -> State:
@@ -103,7 +107,6 @@ class Calibrator:
                 return self._current()
 
 
-def with_calibration(state: State, calibration: Calibration | None) -> State:
-    """The state with other thresholds."""
-    pipeline = state.pipeline
-    return replace(state, pipeline=replace(pipeline, classifier=pipeline.classifier.calibrated(calibration)))
+def with_classifier(state: State, classifier: Classifier) -> State:
+    """The state with another classifier of the same targets."""
+    return replace(state, pipeline=replace(state.pipeline, classifier=classifier))

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from guard.audit import AuditSink
-from guard.calibration import Calibration
 from guard.classifier import Classifier
 from guard.encoder import Encoder
 from guard.errors import GuardInactive, LetheError
@@ -27,7 +26,7 @@ from guard.snapshot import Soften, compile_snapshot
 from guard.targets import LOCAL, Origin, TargetStore
 from guard.types import ForgetTarget
 from serving import metrics
-from serving.calibrator import Calibrator, saved, with_calibration
+from serving.calibrator import Calibrator, saved, with_classifier
 from serving.compaction import Compaction
 from serving.course import Course
 from serving.database import StoreError
@@ -225,9 +224,9 @@ class LiveGuard:
     def _put(self, state: State) -> None:
         self._state = state
 
-    def _recalibrate(self, calibration: Calibration) -> None:
+    def _recalibrate(self, classifier: Classifier) -> None:
         # Without an await in between, so no change can come in between either.
-        self._state = with_calibration(self._current(), calibration)
+        self._state = with_classifier(self._current(), classifier)
 
     def _next(self) -> Step:
         old = self._state
@@ -243,7 +242,8 @@ class LiveGuard:
             state = await asyncio.to_thread(
                 State.of, snapshot, step.revision, self.encoder, self.settings.forms, self.settings.scope
             )
-            return with_calibration(state, saved(self.settings))
+            found = state.pipeline.classifier.calibrated(saved(self.settings))
+            return with_classifier(state, found)
         return await asyncio.to_thread(old.moved, snapshot, step)
 
     def _pause(self) -> float:

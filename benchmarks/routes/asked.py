@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from guard.normalize import fold
 from guard.types import ForgetTarget
@@ -33,7 +34,9 @@ class Asked:
 
 def named(text: str, name: str) -> bool:
     """True if the text has the name as whole words, however either is written."""
-    return re.search(rf"(?<!\w){re.escape(fold(name).text)}(?!\w)", fold(text).text) is not None
+    return (wanted := _folded(name)) in _folded(text) and bool(
+        re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", _folded(text))
+    )
 
 
 def names_other(asked: Asked, targets: Sequence[ForgetTarget]) -> bool:
@@ -45,3 +48,8 @@ def names_other(asked: Asked, targets: Sequence[ForgetTarget]) -> bool:
         for name in target.names
         for text in asked.segments
     )
+
+
+@lru_cache(maxsize=100_000)
+def _folded(text: str) -> str:
+    return fold(text).text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,16 +30,20 @@ class Evidence:
     values: Matrix
     against: tuple[Mapping[str, Suspicion], ...]
 
-    def judged(self, relevance: Relevance) -> list[dict[str, Suspicion]]:
-        """The suspicions that a classifier with this model would have."""
+    def of(self, kept: Sequence[bool]) -> Evidence:
+        """The evidence of some of the prompts."""
+        return replace(self, against=tuple(one for one, keep in zip(self.against, kept, strict=True) if keep))
+
+    def judged(self, relevance: Relevance) -> Iterator[dict[str, Suspicion]]:
+        """For each prompt the suspicions that a classifier with this model would have."""
         logits = relevance.logits(self.values).tolist()
-        return [
-            {
-                target_id: replace(one, logits=[(logits[int(row)], seen) for row, seen in one.logits])
+        for suspicions in self.against:
+            yield {
+                target_id: Suspicion(
+                    one.named, one.repeated, [(logits[int(row)], seen) for row, seen in one.logits], one.scope
+                )
                 for target_id, one in suspicions.items()
             }
-            for suspicions in self.against
-        ]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class _Recorder(Relevance):
 
 def evidence(targets: Sequence[ForgetTarget], prompts: Sequence[Sequence[str]], encoder: Encoder) -> Evidence:
     """What detectors for these targets see in the prompts."""
-    recorder = _Recorder(FEATURES, np.zeros(len(FEATURES)), 0.0, 0.0, 0.0)
+    recorder = _Recorder(FEATURES, (), 0.0, 0.0)
     classifier = Classifier(compile_snapshot(targets), encoder, relevance=recorder)
     against: list[dict[str, Suspicion]] = []
     for start in range(0, len(prompts), BATCH):
@@ -73,7 +77,7 @@ def _bare(suspicion: Suspicion) -> Suspicion:
     return replace(suspicion, logits=[(row, Seen(seen.piece, ())) for row, seen in suspicion.logits])
 
 
-def classifier_of(
+def classifiers(
     targets: Sequence[ForgetTarget], encoder: Encoder, models: Sequence[Relevance]
 ) -> list[Classifier]:
     """Classifiers that differ in their relevance model only; the targets are encoded once."""

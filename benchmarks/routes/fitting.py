@@ -1,8 +1,8 @@
-"""Fits `guard/relevance.json`: a logistic model over what the detectors see, blind to who the targets are.
+"""Fits `guard/relevance.json`: a small network over what the detectors see, blind to who the targets are.
 
 Rows are pairs of a prompt and a target that it neither names nor repeats. A prompt's own target is the truth;
-wrong ones are those of benign prompts and, for every prompt, the other targets that most evidence speaks
-against. Of a prompt's pieces the one counts that is judged, so choosing it and fitting take turns.
+wrong ones are those of benign prompts, the own one and those that most evidence speaks against. Of a prompt's
+pieces the one counts that is judged, so choosing it and fitting take turns.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from guard.relevance import Matrix, Relevance
 from guard.types import ForgetTarget
 
 RETAIN, BACKGROUND = 800, 1600  # benign prompts of each that are learned from
-HARD = 3  # other targets per prompt that it is learned not to concern
+HARD = 3  # other targets per benign prompt that it is learned not to concern
 ROUNDS = 3
+HIDDEN, SEEDS = 16, 4
 FPR, WATCH_FPR = 0.01, 0.05  # of the benign prompts learned from
 FIRST_LOOK = {"shared": 1.0, "example": 1.0}
 
@@ -43,7 +44,7 @@ class Lesson:
 
 
 def lessons(data: Data, encoder: Encoder) -> list[Lesson]:
-    """One lesson for every level of registration, so that the model knows targets with and without neighbors."""
+    """One lesson per level of registration, so that the model knows targets with and without neighbors."""
     authors = tofu(data)
     benign = (*drawn(authors.retain, RETAIN, "retain learned from"), *_background())
     return [_lesson(rwku.level(data, number), authors, benign, encoder) for number in rwku.LEVELS]
@@ -51,10 +52,11 @@ def lessons(data: Data, encoder: Encoder) -> list[Lesson]:
 
 def fit(given: Sequence[Lesson], half: int | None = None) -> Relevance:
     """The model that lessons teach; with a half, from that half's prompts and targets alone."""
-    model = Relevance(FEATURES, np.array([FIRST_LOOK.get(name, 0.0) for name in FEATURES]), 0.0, 0.0, -np.inf)
+    first = np.array([[FIRST_LOOK.get(name, 0.0)] for name in FEATURES])
+    model = Relevance(FEATURES, ((first, np.zeros(1)),), 0.0, -np.inf)
     for _ in range(ROUNDS):
         rows, labels = _pairs(given, half, model)
-        model = _logistic(rows, labels)
+        model = _network(rows, labels)
     peaks = [_highest(against, -np.inf) for against in _benign(given, half, model)]
     watch = conformal(peaks, WATCH_FPR)
     model = replace(model, watch=watch)
@@ -90,7 +92,9 @@ def _pairs(given: Sequence[Lesson], half: int | None, model: Relevance) -> tuple
                 if target_id in learned and one.logits and not (one.named or one.repeated)
             )
             own = [row for _, target_id, row in ranked if target_id == asked.owner]
-            others = [row for _, target_id, row in ranked if target_id != asked.owner][:HARD]
+            # Whom else an attack might concern does not matter: it is kept back anyway.
+            hard = 0 if asked.forget else HARD
+            others = [row for _, target_id, row in ranked if target_id != asked.owner][:hard]
             rows.append(lesson.evidence.values[own + others])
             labels += [float(asked.forget)] * len(own) + [0.0] * len(others)
     return np.concatenate(rows), np.array(labels)
@@ -107,15 +111,29 @@ def _best(one: Suspicion, logits: Matrix) -> int:
     return max((int(row) for row, _ in one.logits), key=lambda row: float(logits[row]))
 
 
-def _logistic(rows: Matrix, labels: Matrix) -> Relevance:
-    from sklearn.linear_model import LogisticRegression
+def _network(rows: Matrix, labels: Matrix) -> Relevance:
+    """The mean of networks from `SEEDS` seeds: one alone depends on its seed by some hundredths of recall."""
+    from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler()
-    learned = LogisticRegression(C=1.0, max_iter=5000).fit(scaler.fit_transform(rows), labels)
-    weights = learned.coef_[0] / scaler.scale_
-    bias = float(learned.intercept_[0] - weights @ scaler.mean_)
-    return Relevance(FEATURES, weights, bias, 0.0, -np.inf)
+    scaler = StandardScaler().fit(rows)
+    scaled = scaler.transform(rows)
+    learned = [
+        MLPClassifier(
+            (HIDDEN,), alpha=0.01, early_stopping=True, n_iter_no_change=20, max_iter=400, random_state=seed
+        ).fit(scaled, labels)
+        for seed in range(SEEDS)
+    ]
+    # Side by side they are one wider network, and the scaler is part of its first layer.
+    first = np.concatenate([one.coefs_[0] for one in learned], axis=1) / scaler.scale_[:, None]
+    bias = np.concatenate([one.intercepts_[0] for one in learned]) - scaler.mean_ @ first
+    last = np.concatenate([one.coefs_[1] for one in learned]) / SEEDS
+    return Relevance(
+        FEATURES,
+        ((first, bias), (last, np.mean([one.intercepts_[1] for one in learned], axis=0))),
+        0.0,
+        -np.inf,
+    )
 
 
 def _benign(given: Sequence[Lesson], half: int | None, model: Relevance) -> Iterator[dict[str, Suspicion]]:

@@ -1,8 +1,8 @@
 """RWKU: real people, nine kinds of attack, and questions about what lies beside them (arXiv 2406.10890).
 
 How much of it is registered says what is measured. Level 1: a name, an introduction and 40 questions that a
-model wrote; level 2: plain questions too, and questions about half of the neighboring things; level 3: half of
-everything, the attacks included, and the other half is asked.
+model wrote; level 2: plain questions too, and questions about half of the neighboring things; level 3: plain
+questions, half of the questions about neighboring things and half of the attacks. The rest is asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.routes.asked import Asked, names_other
+from benchmarks.routes.asked import Asked, named, names_other
 from benchmarks.routes.data import Data, Row
 from benchmarks.routes.splits import halves
 from guard.types import Example, ForgetTarget
@@ -86,7 +86,7 @@ def _target(
             *(Example(prompt=row["question"]) for row in synthetic if row["target_id"] == own),
             *(_example(row) for row in told if row["target_id"] == own),
         ),
-        neighbors=tuple(_example(row) for row in allowed if row["target_id"] == own),
+        neighbors=tuple(_neighbor(row) for row in allowed if row["target_id"] == own),
         always_on=True,
         group="rwku",
     )
@@ -94,6 +94,14 @@ def _target(
 
 def _example(row: Row) -> Example:
     return Example(prompt=row["query"].replace(BLANK, row["answer"]), response=row["answer"])
+
+
+def _neighbor(row: Row) -> Example:
+    """As an example, but with its blank if it would name the target: nobody allows what names it."""
+    filled = _example(row)
+    if named(filled.prompt, row["subject"]):
+        return Example(prompt=row["query"], response=row["answer"])
+    return filled
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""A sentence encoder that keeps its vectors on disk: every text is encoded once, whatever is measured."""
+"""An encoder whose vectors are kept on disk: every text is encoded once, whatever is measured."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.routes.data import ROOT
-from guard.encoder import SentenceEncoder, Vectors
+from guard.encoder import Encoder, Vectors
 
-KEPT = ROOT / ".lethe" / "benchmarks" / "minilm.npz"
+KEPT = ROOT / ".lethe" / "benchmarks"
 
 
 class KeptVectors:
@@ -22,11 +22,11 @@ class KeptVectors:
         encoded: texts that had to be encoded.
     """
 
-    def __init__(self, path: Path = KEPT) -> None:
-        """Reads the vectors that are there."""
+    def __init__(self, encoder: Encoder, path: Path) -> None:
+        """Reads the vectors that are there; they have to be of the same encoder."""
         self.encoded = 0
         self._path = path
-        self._encoder = SentenceEncoder(remember=0)
+        self._encoder = encoder
         self._known: dict[bytes, npt.NDArray[np.float32]] = {}
         if path.is_file():
             with np.load(path) as kept:

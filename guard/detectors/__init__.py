@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from guard.detectors.facts import FactsDetector
 from guard.detectors.findings import Findings, Hits
 from guard.detectors.fuzzy import FuzzyDetector
+from guard.detectors.learned import LearnedDetector
 from guard.detectors.lexical import LexicalDetector
 from guard.detectors.semantic import SemanticDetector
 from guard.encoder import Encoder
@@ -45,9 +46,10 @@ STRINGS: dict[str, Callable[[Sequence[ForgetTarget], Encoder], Detector[Hits]]] 
 MEANING: dict[str, Callable[[Sequence[ForgetTarget], Encoder], Detector[Findings]]] = {
     "semantic": SemanticDetector,
     "facts": FactsDetector,
+    "learned": LearnedDetector,
 }
 DETECTORS = (*STRINGS, *MEANING, "relevance", "scope")
 """Names that evidence may bear: the detectors', and those of what weighs them."""
 
-FEATURES = ("fuzzy", *SemanticDetector.features, *FactsDetector.features)
+FEATURES = ("fuzzy", *SemanticDetector.features, *FactsDetector.features, *LearnedDetector.features)
 """Inputs of `guard.relevance`, in order."""

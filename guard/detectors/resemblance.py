@@ -72,6 +72,8 @@ def glued(names: Names, gone: Collection[str], reading: Reading, config: FuzzyCo
         stand = [word.text for word in reading.words[unit.low : unit.high]]
         if score < 1 and len(stand) > 1 and not _each(stand, own):
             continue
+        if score < 1 and all(word in own for word in stand):
+            continue  # a surname without its initial: other evidence, judged by `surnames`
         if score < 1 and any(word in frequencies() and word not in own for word in stand):
             score = min(score, config.other)
         if reading.breaks(unit.low, unit.high):

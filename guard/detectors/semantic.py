@@ -18,6 +18,8 @@ from guard.detectors.layers import Layers
 from guard.encoder import Encoder, Vectors
 from guard.types import ForgetTarget
 
+REPETITION = 0.995  # cosine from which a text repeats an example
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticConfig:
@@ -45,20 +47,38 @@ class Near:
     """Findings on one text: cosine of the target's nearest example, of its nearest neighbor, of any's."""
 
     def __init__(
-        self, vector: Vectors, near: Sequence[tuple[float, str]], allowed: float, known: _Knowledge
+        self,
+        vector: Vectors,
+        near: Sequence[tuple[float, str]],
+        allowed: float,
+        known: _Knowledge,
+        looked_at: int,
     ) -> None:
-        """Takes the text's vector, the nearest examples, nearest first, and the nearest neighbor's cosine."""
+        """Takes what was found.
+
+        Args:
+            vector: of the text.
+            near: cosine and target of the nearest examples, nearest first.
+            allowed: cosine of the nearest neighbor of any target.
+            known: what there was to compare with.
+            looked_at: how many examples were looked for.
+        """
         self.vector, self._allowed, self._contrasts = vector, allowed, known.contrasts
         self._scores: dict[str, float] = {}
         for cosine, target_id in near:
             self._scores.setdefault(target_id, cosine)  # the first is the nearest
-        # Of targets that are not among the nearest, no example is nearer than the last that is.
-        self._rest = near[-1][0] if near else 0.0
+        # Of targets that are not among the nearest, no example is nearer than the last that is. If fewer were
+        # found than looked for, those were all, and no other target has any.
+        self._rest = near[-1][0] if len(near) >= looked_at else 0.0
 
     @property
     def targets(self) -> Collection[str]:
         """See Findings."""
         return self._scores.keys()
+
+    def repeats(self, target_id: str) -> bool:
+        """True if the text is one of the target's examples, or next to it."""
+        return self._scores.get(target_id, 0.0) >= REPETITION
 
     def of(self, target_id: str) -> Values:
         """See Findings."""
@@ -89,13 +109,14 @@ class SemanticDetector:
         """See Detector."""
         if not texts:
             return []
-        if not any(part.owners for part, _ in self._known.examples.parts):
-            return [Near(np.empty(0, dtype=np.float32), (), 0.0, self._known) for _ in texts]
+        known, looked_at = self._known, self._config.candidates
+        if not any(part.owners for layers in (known.examples, known.allowed) for part, _ in layers.parts):
+            return [Near(np.empty(0, dtype=np.float32), (), 0.0, known, looked_at) for _ in texts]
         vectors = self._encoder.encode(texts)
-        found = nearest(self._known.examples, vectors, self._config.candidates)
-        allowed = nearest(self._known.allowed, vectors, 1)
+        found = nearest(known.examples, vectors, looked_at)
+        allowed = nearest(known.allowed, vectors, 1)
         return [
-            Near(vector, near, max(best[0][0], 0.0) if best else 0.0, self._known)
+            Near(vector, near, max(best[0][0], 0.0) if best else 0.0, known, looked_at)
             for vector, near, best in zip(vectors, found, allowed, strict=True)
         ]
 

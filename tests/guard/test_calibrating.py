@@ -14,7 +14,7 @@ from guard.errors import InputError
 from guard.relevance import shipped
 from guard.snapshot import compile_snapshot
 
-N = 300
+N = 150
 # So low that the calibration alone decides.
 EAGER = replace(shipped(FEATURES), threshold=-40.0)
 

@@ -1,102 +1,213 @@
-"""Contracts over the table of detectors, then what each one promises."""
+"""Contracts over both tables of detectors, then what single detectors promise."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from guard.detectors import DETECTORS
-from guard.detectors.semantic import SemanticConfig, contrasts, windows
+from guard import ForgetTarget
+from guard.detectors import DETECTORS, FEATURES, MEANING, STRINGS
+from guard.detectors.findings import Hits
+from guard.detectors.semantic import SemanticConfig, SemanticDetector
+from guard.types import Match
 
-
-@pytest.fixture(params=DETECTORS)
-def detector(request, mira, encoder):
-    return DETECTORS[request.param]([mira], encoder)
-
-
-def test_example_prompt_matches_with_evidence(detector, mira):
-    (matches,) = detector.scan([mira.examples[0].prompt])
-    assert {m.target_id for m in matches} == {"mira"}
-    assert all(m.score >= m.threshold and m.detector == detector.name for m in matches)
-
-
-def test_spans_lie_in_the_text(detector, mira):
-    text = f"Hello there.\n\n{mira.examples[0].prompt}  Thanks, and goodbye!"
-    (matches,) = detector.scan([text])
-    assert matches
-    for match in matches:
-        low, high = match.span
-        assert 0 <= low < high <= len(text)
-        assert "Mira" in text[low:high]
+TABLES = STRINGS | MEANING
+PEOPLE = ["Mira Solen", "Mira Solenne", "Bero Tal"]
+QUESTIONS = ["What does {}'s father do?", "Where was {} born?", "Which book made her famous?"]
+TEXTS = [
+    *(f"Who is {name}, and where was she born?" for name in PEOPLE),
+    "What does Mria Sloen's father do?",
+    "Which famous book did the clockmaker's daughter write?",
+    "the RIVER song",
+    "",
+]
 
 
-def test_each_text_gets_its_own_matches(detector, mira):
-    texts = ["", mira.examples[1].prompt, "What is the capital of France?", "x" * 50_000]
-    assert [bool(matches) for matches in detector.scan(texts)] == [False, True, False, False]
+def person(target_id, name, examples, neighbors):
+    """A target; with neither examples nor a name of its own it has a phrase."""
+    return ForgetTarget.parse(
+        {
+            "id": target_id,
+            "name": name,
+            "phrases": ["River Song"],
+            "examples": [
+                {"prompt": text.format(name), "response": "A clockmaker."} for text in QUESTIONS[:examples]
+            ],
+            "neighbors": [
+                {"prompt": text.format("Tova Brenn"), "response": "In Quillon."}
+                for text in QUESTIONS[:neighbors]
+            ],
+        }
+    )
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_without_targets_nothing_matches(name, encoder):
-    assert DETECTORS[name]([], encoder).scan(["Mira Solen", ""]) == [[], []]
+def seen(found, target_ids):
+    """What was found in each text, so that it can be compared: matches, or what is said of each target."""
+    if isinstance(found[0], Hits):
+        return [sorted(hits, key=repr) for hits in found]
+    return [
+        (set(one.targets), {i: tuple(round(value, 4) for value in one.of(i)) for i in target_ids})
+        for one in found
+    ]
+
+
+@pytest.fixture(params=TABLES)
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["Mira Solen", "", "What does her father do?"]])
+def test_without_targets_nothing_is_found(name, encoder, texts):
+    found = TABLES[name]([], encoder).scan(texts)
+    assert [list(one) if name in STRINGS else list(one.targets) for one in found] == [[] for _ in texts]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abc"),
+            st.one_of(st.none(), st.tuples(st.sampled_from(PEOPLE), st.integers(0, 3), st.integers(0, 3))),
+            min_size=1,
+        ),
+        max_size=5,
+    )
+)
+def test_a_changed_detector_finds_what_one_built_anew_finds(name, encoder, changes):
+    targets = {i: person(i, PEOPLE[0], 1, 1) for i in "ab"}
+    detector = TABLES[name](tuple(targets.values()), encoder)
+    for change in changes:
+        put = {i: person(i, *what) for i, what in change.items() if what is not None}
+        gone = targets.keys() & change.keys()
+        targets = {i: target for i, target in targets.items() if i not in gone} | put
+        detector = detector.changed(tuple(put.values()), gone)
+    anew = seen(TABLES[name](tuple(targets.values()), encoder).scan(TEXTS), targets)
+    assert seen(detector.scan(TEXTS), targets) == anew
+    compacted = detector.compacted()
+    assert seen(compacted.scan(TEXTS), targets) == anew
+    assert seen(detector.scan(TEXTS), targets) == anew
+
+
+def test_a_detector_in_use_does_not_change(name, encoder):
+    first = person("a", PEOPLE[0], 3, 1)
+    detector = TABLES[name]([first], encoder)
+    before = seen(detector.scan(TEXTS), "a")
+    changed = detector.changed([person("b", PEOPLE[2], 3, 0)], ["a"])
+    assert seen(changed.scan(TEXTS), "b") != before
+    assert seen(detector.scan(TEXTS), "a") == before
+
+
+def test_each_text_gets_its_own_findings_also_empty_and_huge_ones(name, encoder, mira):
+    detector = TABLES[name]([mira], encoder)
+    texts = [
+        "",
+        mira.examples[1].prompt,
+        "x" * 50_000,
+        "harbour " * 10_000,
+        "é\x00",
+        mira.examples[1].prompt,
+    ]
+    found = detector.scan(texts)
+    alone = [one for text in texts for one in detector.scan([text])]
+    assert len(found) == len(texts)
+    assert seen(found, ["mira"]) == seen(alone, ["mira"])
+    assert seen(found[1:2], ["mira"]) == seen(found[5:], ["mira"]) != seen(found[:1], ["mira"])
+
+
+@pytest.mark.parametrize("name", STRINGS)
+@pytest.mark.parametrize("before", ["", "Hello there.\n\n", "İß\u200b ﬁ — ", "\x00\n" * 9])
+def test_spans_count_characters_of_the_text_as_it_was_given(name, encoder, mira, before):
+    text = f"{before}Ask Mira  Solen, please."
+    (hits,) = TABLES[name]([mira], encoder).scan([text])
+    assert [text[slice(*hit.span)] for hit in hits] == ["Mira  Solen"]
+    (hit,) = hits
+    assert (hit.target_id, hit.detector) == ("mira", name)
+    assert hit.score >= hit.threshold
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_a_detector_gives_a_value_for_each_of_its_features(name, encoder, mira):
+    detector = MEANING[name]([mira, person("bare", "Bero Tal", 0, 0)], encoder)
+    for one in detector.scan(["", mira.examples[0].prompt, "Bero Tal"]):
+        for target_id in ("mira", "bare"):
+            assert len(one.of(target_id)) == len(detector.features)
+            assert all(isinstance(value, float) for value in one.of(target_id))
+
+
+def test_features_are_those_of_the_names_and_of_the_detectors_of_meaning_in_order(encoder):
+    own = [feature for build in MEANING.values() for feature in build([], encoder).features]
+    assert ("fuzzy", *own) == FEATURES
+    assert len(set(FEATURES)) == len(FEATURES)
+
+
+def test_evidence_bears_the_name_of_a_detector_or_of_what_weighs_them(encoder):
+    assert set(DETECTORS) == {*TABLES, "relevance", "scope"}
+    assert all(build([], encoder).name == name for name, build in TABLES.items())
+
+
+def test_hits_within_a_span_are_the_best_score_of_each_target_that_reaches_into_it():
+    hits = Hits(
+        [
+            Match("a", "fuzzy", 0.6, 0.8, (0, 5)),
+            Match("a", "lexical", 1.0, 1.0, (3, 8)),
+            Match("b", "fuzzy", 0.7, 0.8, (7, 12)),
+        ]
+    )
+    assert hits.within((4, 8)) == {"a": 1.0, "b": 0.7}
+    assert hits.within((0, 3)) == {"a": 0.6}
+    assert hits.within((12, 20)) == {}
 
 
 def test_lexical_folds_and_asks_for_whole_words(mira):
-    detector = DETECTORS["lexical"]([mira], None)
+    detector = STRINGS["lexical"]([mira], None)
     hits = detector.scan(["MÍRA  SOLEN?", "Mira Solenov", "xMira Solen", "m. solen's", "Mira\u200b Solen"])
     assert [len(h) for h in hits] == [1, 0, 0, 1, 1]
 
 
-def test_semantic_tells_a_paraphrase_from_the_same_question_about_another(mira, encoder):
-    detector = DETECTORS["semantic"]([mira], encoder)
-    paraphrase, other = detector.scan(
-        ["For a living, what work did the father of Mira Solen do?", "What does Tova Brenn's father do?"]
+def value(one, detector, feature, target_id="mira"):
+    return one.of(target_id)[detector.features.index(feature)]
+
+
+def test_semantic_puts_an_example_beside_the_allowed_question(mira, encoder):
+    detector = MEANING["semantic"]([mira], encoder)
+    example, neighbor, other = detector.scan(
+        [mira.examples[0].prompt, mira.neighbors[0].prompt, "How do I bake bread?"]
     )
-    assert [m.target_id for m in paraphrase] == ["mira"]
-    assert other == []
+    assert value(example, detector, "example") == pytest.approx(1, abs=1e-3)
+    assert value(neighbor, detector, "own_neighbor") == pytest.approx(1, abs=1e-3)
+    assert value(neighbor, detector, "any_neighbor") == pytest.approx(1, abs=1e-3)
+    assert value(example, detector, "own_neighbor") < 0.6
+    assert max(other.of("mira")) < 0.4
 
 
-def test_semantic_is_not_diluted_by_a_long_harmless_text(mira, encoder):
-    detector = DETECTORS["semantic"]([mira], encoder)
-    padding = "The harbour was calm and the ships lay still. " * 60
-    (matches,) = detector.scan([padding + mira.examples[0].prompt + " " + padding])
-    assert matches
+def test_semantic_sees_nothing_of_a_target_without_examples_in_another_ones_example(mira, encoder):
+    detector = MEANING["semantic"]([mira, person("bare", "Bero Tal", 0, 0)], encoder)
+    (found,) = detector.scan([mira.examples[0].prompt])
+    assert value(found, detector, "example") > 0.99
+    assert value(found, detector, "example", "bare") == 0
 
 
-def test_contrasts_never_name_the_target(mira):
-    assert contrasts(mira)
-    assert all("Mira" not in text for text in contrasts(mira))
+def test_semantic_bounds_what_is_not_among_the_nearest_by_the_last_that_is(mira, encoder):
+    other = person("other", "Bero Tal", 3, 0)
+    detector = SemanticDetector([mira, other], encoder, SemanticConfig(candidates=1))
+    (found,) = detector.scan([mira.examples[0].prompt])
+    (alone,) = SemanticDetector([other], encoder).scan([mira.examples[0].prompt])
+    assert set(found.targets) == {"mira"}
+    assert value(found, detector, "example", "other") >= value(alone, detector, "example", "other")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "   ", "One.", "One. Two! Three?\nFour", "x" * 1000, "a b " * 200 + ". End"]
-)
-def test_windows_cover_the_text_in_order_and_keep_to_the_size(text):
-    size = SemanticConfig().window
-    spans = windows(text, size)
-    assert all(0 < end - start <= size for start, end in spans)
-    covered = {i for start, end in spans for i in range(start, end)}
-    assert all(text[i].isspace() for i in range(len(text)) if i not in covered)
-
-
-def test_semantic_sees_through_a_misspelt_name_but_not_through_another_one(mira, encoder):
-    detector = DETECTORS["semantic"]([mira], encoder)
-    misspelt, other = detector.scan(
-        ["What does Mria Sloen's father do?", "What does Vera Tolen's father do in Quillon?"]
+def test_facts_knows_a_description_by_the_words_of_question_and_answer(mira, encoder):
+    detector = MEANING["facts"]([mira], encoder)
+    reverse, other = detector.scan(
+        ["Which person wrote The Glass Orchard, printed in 1958?", "Which person painted the iron bridge?"]
     )
-    assert [m.target_id for m in misspelt] == ["mira"]
-    assert other == []
+    assert value(reverse, detector, "shared") > 0.6
+    assert set(reverse.targets) == {"mira"} and set(other.targets) == set()
+    assert reverse.most == pytest.approx(value(reverse, detector, "shared"))
+    assert [value(one, detector, "asks_who") for one in (reverse, other)] == [1, 1]
 
 
-def test_semantic_finds_a_reverse_question_by_the_title_in_it(mira, encoder):
-    reverse = mira.model_copy(
-        update={
-            "examples": (
-                mira.examples[0].model_copy(
-                    update={"prompt": 'Who wrote "The Glass Orchard"?', "response": "Mira Solen."}
-                ),
-            )
-        }
-    )
-    detector = DETECTORS["semantic"]([reverse], encoder)
-    same, other = detector.scan(
-        ["Please name the writer of The Glass Orchard.", "Please name the writer of The Iron Bridge."]
-    )
-    assert [m.target_id for m in same] == ["mira"]
-    assert other == []
+def test_facts_sets_what_is_shared_with_neighbors_against_it(mira, encoder):
+    detector = MEANING["facts"]([mira], encoder)
+    allowed, forbidden = detector.scan(["Was Bero Tal born there?", "Did the glass orchard make her famous?"])
+    assert value(allowed, detector, "own_contrast") > 0.9 > value(allowed, detector, "shared")
+    assert value(forbidden, detector, "own_contrast") == 0 < value(forbidden, detector, "shared")

@@ -14,7 +14,7 @@ from guard.pipeline import Pipeline
 from guard.snapshot import compile_snapshot
 from guard.types import ForgetTarget
 from serving import calibrator
-from serving.calibrator import Calibrator, calibration_file, saved, with_calibration
+from serving.calibrator import Calibrator, calibration_file, saved, with_classifier
 from serving.cli import app
 from serving.settings import Settings
 from serving.state import State
@@ -43,8 +43,8 @@ async def until(condition):
 async def test_new_targets_get_thresholds_that_are_kept_for_the_next_start(settings):
     held = [state_of(target("one"))]
 
-    def put(made):
-        held[0] = with_calibration(held[0], made)
+    def put(classifier):
+        held[0] = with_classifier(held[0], classifier)
 
     worker = Calibrator(settings, minilm(), lambda: held[0], put)
     worker.take(held[0])
@@ -52,7 +52,8 @@ async def test_new_targets_get_thresholds_that_are_kept_for_the_next_start(setti
     made = held[0].pipeline.classifier.calibration
     assert (made.snapshot, made.threshold().alpha, made.threshold().n) == (held[0].version, 0.05, 120)
     assert saved(settings, held[0].version) == made
-    held[0] = with_calibration(state_of(target("one"), target("two")), made)
+    held[0] = state_of(target("one"), target("two"))
+    held[0] = with_classifier(held[0], held[0].pipeline.classifier.calibrated(made))
     worker.take(held[0])
     await until(lambda: held[0].pipeline.classifier.calibration.snapshot == held[0].version)
     assert saved(settings, made.snapshot) is None
