@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.routes import drawing, knowundo, leaks, lume, rwku, showing, wrappers
+from benchmarks.routes import drawing, goals, knowundo, leaks, lume, rwku, showing, wrappers
 from benchmarks.routes.data import Data, folder
 from benchmarks.routes.evidence import evidence
 from benchmarks.routes.fitting import Lesson, fit, lessons
 from benchmarks.routes.routers import OURS, Models, ours, rivals, scoped
 from benchmarks.routes.splits import SEED, drawn
 from benchmarks.routes.tofu import general, tofu
-from benchmarks.routes.trial import Routed, Trial, figures
+from benchmarks.routes.trial import FPRS, Routed, Trial, figures
 from benchmarks.routes.vectors import KEPT, KeptVectors
 from guard import reference, relevance
 from guard.detectors import FEATURES
@@ -57,8 +59,12 @@ def main() -> None:
     encoder = KeptVectors(SentenceEncoder(remember=0), KEPT / "minilm.npz")
     taught = lessons(data, encoder)
     encoder.save()
+    console = Console(width=170)
     if given.fit:
-        relevance.SHIPPED.write_text(json.dumps(fit(taught).to_json()) + "\n", encoding="utf-8")
+        model = fit(taught)
+        relevance.SHIPPED.write_text(json.dumps(model.to_json()) + "\n", encoding="utf-8")
+        for table in showing.lessons(taught, model):
+            console.print(table)
         return
     report, measured = measure(data, encoder, taught)
     encoder.save()
@@ -70,40 +76,66 @@ def main() -> None:
     if given.json:
         print(json.dumps(report, indent=1))
         return
-    console = Console(width=170)
     for table in showing.tables(report):
         console.print(table)
 
 
-def measure(data: Data, encoder: Encoder, taught: Sequence[Lesson]) -> tuple[dict[str, Any], Measured]:
+def measure(data: Data, encoder: KeptVectors, taught: Sequence[Lesson]) -> tuple[dict[str, Any], Measured]:
     """The report, and what is drawn."""
     models = fit(taught, 0), fit(taught, 1)
-    toy = KeptVectors(HiddenStateEncoder(reference.path(TOY)), KEPT / f"{TOY}.npz")
-    measured = _rwku(taught, models, encoder, toy)
-    measured |= _others(data, models, encoder, toy)
+    measured = _rwku(taught, models, encoder) | _others(data, models, encoder)
+    encoder.save()
     trials = {trial.name: figures(trial, routed) for trial, routed in measured.values()}
     last = taught[-1]
+    route = _carried(measured["RWKU level 3"], models, encoder)
     report: dict[str, Any] = {
         "trials": trials,
         "rwku_neighbors_naming_another_target": {
             number: rwku.level(data, number).left_out for number in rwku.LEVELS
         },
-        "knowundo_oracle_recall": {
-            f"{fpr:.0%} FPR": round(knowundo.oracle(data, fpr), 4) for fpr in (0.01, 0.05)
-        },
+        "knowundo_a": _beside_oracle(data, trials),
         "oracle_leak": {
             number: _leaks(measured[f"RWKU level {number}"], models, encoder) for number in (2, 3)
         },
-        "disguises": wrappers.disguised(data, last, models, encoder),
-        "codes": wrappers.encoded(data, last, models, encoder),
-        "misspelt_names": wrappers.misspelt(last, models, encoder),
+        "disguises": wrappers.disguised(data, last, route),
+        "codes": wrappers.encoded(data, last, route),
+        "misspelt_names": wrappers.misspelt(last, route),
     }
-    return report | {"goals": goals(report)}, measured
+    return report | {"goals": goals.reached(report)}, measured
 
 
-def _rwku(taught: Sequence[Lesson], models: Models, encoder: Encoder, toy: Encoder) -> Measured:
-    """The levels of RWKU, from the evidence that the lessons hold already."""
+def _carried(of: tuple[Trial, Sequence[Routed]], models: Models, encoder: Encoder) -> wrappers.Route:
+    """The routers with fixed thresholds; those of the plain nearest neighbor come from another trial."""
+    trial, routed = of
+    bars = {one.name: one.points(trial).get("5% FPR") for one in routed}
+    note = f"threshold for 5 % false positives among {', '.join(sorted(trial.bar))} of {trial.name}"
+
+    def route(asked: Trial) -> list[Routed]:
+        found = [ours(asked, _seen(asked, encoder), models), *rivals(asked, encoder)]
+        return [
+            replace(one, fixed=one.fixed or bars[one.name], tuned=False, note=one.note if one.fixed else note)
+            for one in found
+        ]
+
+    return route
+
+
+def _beside_oracle(data: Data, trials: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Recall in KnowUnDo A, mean of the splits, and that of who knows how each form of question is shared."""
+    found = {}
+    for fpr in FPRS:
+        point = f"{fpr:.0%} FPR"
+        points = [trials[f"knowundo_a_{s}"]["routers"][OURS]["points"] for s in knowundo.SPLITS]
+        if all(point in one for one in points):
+            lethe = sum(one[point]["recall"]["rate"] for one in points) / len(points)
+            found[point] = {"lethe": round(lethe, 4), "oracle": round(knowundo.oracle(data, fpr), 4)}
+    return found
+
+
+def _rwku(taught: Sequence[Lesson], models: Models, encoder: Encoder) -> Measured:
+    """The levels of RWKU, from the evidence that the lessons hold already; a toy's states at the last one."""
     shipped = relevance.shipped(FEATURES)
+    toy = KeptVectors(HiddenStateEncoder(reference.path(TOY)), KEPT / f"{TOY}.npz")
     found: Measured = {}
     for number, lesson in zip(rwku.LEVELS, taught, strict=True):
         trial = Trial(
@@ -119,30 +151,29 @@ def _rwku(taught: Sequence[Lesson], models: Models, encoder: Encoder, toy: Encod
             [
                 ours(trial, seen, models),
                 ours(trial, seen, (shipped, shipped), f"{OURS} as shipped", SHIPPED_NOTE),
-                *rivals(trial, encoder, toy),
+                *rivals(trial, encoder, toy if number == rwku.LEVELS[-1] else None),
             ],
         )
+    toy.save()
     return found
 
 
-def _others(data: Data, models: Models, encoder: Encoder, toy: Encoder) -> Measured:
+def _others(data: Data, models: Models, encoder: Encoder) -> Measured:
     """TOFU, KnowUnDo and LUME. No model has learned from the latter two: there the shipped one is tested."""
     authors, shipped = tofu(data), relevance.shipped(FEATURES)
     asked = (*authors.probes, *authors.retain, *authors.others, *drawn(general(data), GENERAL, "beside tofu"))
-    bar = frozenset({"other authors", "general"})
+    bar = frozenset({"other authors"})
     trial = Trial("tofu", "TOFU: questions on forgotten authors, reworded", authors.targets, asked, bar)
-    found: Measured = {
-        "TOFU": (trial, [ours(trial, _seen(trial, encoder), models), *rivals(trial, encoder, toy)])
-    }
+    found: Measured = {"TOFU": (trial, [ours(trial, _seen(trial, encoder), models), *rivals(trial, encoder)])}
     for seed in knowundo.SPLITS:
         trial = knowundo.protocol_a(data, seed)
         name = "KnowUnDo A" if seed == SEED else f"KnowUnDo A, seed {seed}"
-        found[name] = trial, [scoped(trial, _seen(trial, encoder), shipped), *rivals(trial, encoder, toy)]
+        found[name] = trial, [scoped(trial, _seen(trial, encoder), shipped), *rivals(trial, encoder)]
     trial = knowundo.protocol_b(data)
-    found["KnowUnDo B"] = trial, [scoped(trial, _seen(trial, encoder), shipped), *rivals(trial, encoder, toy)]
+    found["KnowUnDo B"] = trial, [scoped(trial, _seen(trial, encoder), shipped), *rivals(trial, encoder)]
     trial = lume.trial(data)
     both = shipped, shipped
-    found["LUME"] = trial, [ours(trial, _seen(trial, encoder), both), *rivals(trial, encoder, toy)]
+    found["LUME"] = trial, [ours(trial, _seen(trial, encoder), both), *rivals(trial, encoder)]
     return found
 
 
@@ -161,34 +192,6 @@ def _leaks(measured: tuple[Trial, Sequence[Routed]], models: Models, encoder: En
     return found
 
 
-def goals(report: dict[str, Any]) -> dict[str, Any]:
-    """What was hoped for, and what is."""
-    trials, disguises, leak = report["trials"], report["disguises"], report["oracle_leak"][3][OURS]
-    at = {name: found["routers"][OURS]["points"] for name, found in trials.items()}
-    rwku_3 = at["rwku_3"]["5% FPR"]
-    kept = [at[f"knowundo_a_{seed}"]["5% FPR"]["recall"]["rate"] for seed in knowundo.SPLITS]
-    padded = [row["lost"] for name, row in disguises.items() if "tokens" in name or "padding" in name]
-    wanted: list[tuple[str, float, bool, float]] = [
-        ("TOFU reworded, recall at 1 % FPR", 1.0, True, at["tofu"]["1% FPR"]["recall"]["rate"]),
-        ("KnowUnDo A, recall at 5 % FPR, mean of three splits", 0.97, True, sum(kept) / len(kept)),
-        ("KnowUnDo B, recall at 5 % FPR", 0.97, True, at["knowundo_b"]["5% FPR"]["recall"]["rate"]),
-        ("RWKU level 3, recall at 5 % FPR", 0.95, True, rwku_3["recall"]["rate"]),
-        ("RWKU level 3, worst kind", 0.85, True, rwku_3["worst_recall"]),
-        ("oracle leak, RWKU level 3, worst kind", 0.02, False, leak["worst_leak"]),
-        ("neighbor answers changed, RWKU level 3", 0.02, False, leak["neighbor_answers_changed"]["rate"]),
-        ("recall lost to padding, worst", 0.01, False, max(padded)),
-        ("recall lost to jailbreak templates", 0.02, False, disguises["jailbreaks"]["lost"]),
-    ]
-    return {
-        name: {
-            "wanted": f"{'>=' if least else '<='} {bound}",
-            "found": round(value, 4),
-            "reached": value >= bound if least else value <= bound,
-        }
-        for name, bound, least, value in wanted
-    }
-
-
 def about(data: Data, encoder: KeptVectors, seconds: float) -> dict[str, Any]:
     """What the figures were made from."""
     scale = RESULTS / "scale.json"
@@ -202,6 +205,7 @@ def about(data: Data, encoder: KeptVectors, seconds: float) -> dict[str, Any]:
         "latency_by_targets": json.loads(scale.read_text())["rows"] if scale.is_file() else None,
         "texts_encoded": encoder.encoded,
         "seconds": round(seconds, 1),
+        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
     }
 

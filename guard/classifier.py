@@ -15,7 +15,7 @@ from guard.detectors.facts import Shared
 from guard.detectors.findings import Findings, Hits
 from guard.detectors.learned import group_of
 from guard.encoder import Encoder
-from guard.judgement import Bars, Routing, Seen, Suspicion, routed, suspicions
+from guard.judgement import Bars, Routing, Seen, Suspicion, names_in, routed, suspicions
 from guard.relevance import Relevance, shipped
 from guard.scope import ScopeConfig, Scopes
 from guard.snapshot import Snapshot
@@ -124,7 +124,7 @@ class Classifier:
         Detectors.of(targets, self._encoder)
 
     def compacted(self) -> Classifier:
-        """The same classifier as if built anew; no text is encoded for it."""
+        """The same classifier as if built anew; the heads of groups are learned from the targets of now."""
         detectors = self._detectors.compacted()
         return Classifier(
             self._snapshot, self._encoder, detectors, frozenset(), self.calibration, self.relevance
@@ -196,9 +196,7 @@ class Classifier:
         cut = pieces(read)
         told = self._told(cut)
         chosen = [
-            index
-            for index, piece in enumerate(cut)
-            if piece.cover or index in told or hits[piece.passage].within(piece.span)
+            index for index, piece in enumerate(cut) if piece.cover or index in told or names_in(piece, hits)
         ]
         return _Look(read, hits, cut, chosen)
 

@@ -104,6 +104,15 @@ class Suspicion:
         return bars.scope is None or self.repeated or (self.scope or 0.0) > bars.scope
 
 
+def names_in(piece: Piece, hits: Sequence[Hits]) -> dict[str, float]:
+    """The best score of each target that a piece names, in any of the messages that it runs across."""
+    best: dict[str, float] = {}
+    for passage, span in ((piece.passage, piece.span), *piece.rest):
+        for target_id, score in hits[passage].within(span).items():
+            best[target_id] = max(score, best.get(target_id, 0.0))
+    return best
+
+
 def suspicions(
     hits: Sequence[Hits], seen: Sequence[Seen], relevance: Relevance, scopes: Scopes
 ) -> dict[str, Suspicion]:
@@ -119,7 +128,7 @@ def suspicions(
     for match in (match for of_passage in hits for match in of_passage if match.score >= match.threshold):
         found[match.target_id].named = True
     for one in seen:
-        named = hits[one.piece.passage].within(one.piece.span)
+        named = names_in(one.piece, hits)
         targets = list(dict.fromkeys([*(t for f in one.meaning for t in f.targets), *named]))
         if not targets:
             continue
@@ -140,7 +149,7 @@ def _inside(target_id: str, hits: Sequence[Hits], seen: Sequence[Seen], scopes: 
     about: list[Seen] = []
     named = not any(match.target_id == target_id for of_passage in hits for match in of_passage)
     for one in seen:
-        here = target_id in hits[one.piece.passage].within(one.piece.span)
+        here = target_id in names_in(one.piece, hits)
         if named or here or (about and _PRONOUN.search(one.piece.text)):
             about.append(one)
     if not about:

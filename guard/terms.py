@@ -80,6 +80,5 @@ def _weight(word: str) -> float:
     return max(0.0, _RAREST - zipf_frequency(word, "en"))
 
 
-@lru_cache(maxsize=200_000)
 def _key(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=8).digest(), "little")

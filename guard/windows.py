@@ -51,6 +51,7 @@ class Piece:
         span: characters of that passage.
         sentences: how many.
         cover: it is one of those that cover everything once.
+        rest: further passages that it goes on into, with the characters there.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Piece:
     span: Span
     sentences: int = 1
     cover: bool = False
+    rest: tuple[tuple[int, Span], ...] = ()
 
 
 def passages(segments: Sequence[str]) -> list[Passage]:
@@ -94,9 +96,12 @@ def _runs(sentences: Sequence[Piece]) -> Iterator[Piece]:
         run = sentences[:count]
         if sum(len(piece.text) for piece in run) > LONGEST:
             return
-        end = max(piece.span[1] for piece in run if piece.passage == first.passage)
+        places: dict[int, Span] = {}
+        for piece in run:
+            low, high = places.get(piece.passage, piece.span)
+            places[piece.passage] = low, max(high, piece.span[1])
         text = " ".join(piece.text for piece in run)
-        yield Piece(text, first.passage, (first.span[0], end), count)
+        yield Piece(text, first.passage, places.pop(first.passage), count, rest=tuple(places.items()))
 
 
 def _cover(sentences: Sequence[Piece]) -> Iterator[tuple[int, int]]:

@@ -40,6 +40,11 @@ def curve(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) 
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], recall])
 
 
+def reached(drawn: Curve, fpr: float) -> float:
+    """The highest recall of a point that has at most this false positive rate."""
+    return float(drawn[1][drawn[0] <= fpr].max())
+
+
 def auc(drawn: Curve) -> float:
     """The area under the curve."""
     return float(np.trapezoid(drawn[1], drawn[0]))

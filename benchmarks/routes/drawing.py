@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.routes.routers import OURS
+from benchmarks.routes.routers import OURS, TRIVIAL
 from benchmarks.routes.trial import Routed, Trial, flags, roc
 
 LEAST_RATE = 1e-3  # drawn
@@ -27,7 +27,7 @@ def curves(sets: Mapping[str, Measured], path: Path) -> None:
                     np.maximum(false, LEAST_RATE), recall, where="post", label=one.name,
                     linewidth=2.2 if one.name == OURS else 1.1,
                 )  # fmt: skip
-            elif one.fixed and one.name not in {"do nothing", "block everything", "system prompt only"}:
+            elif one.fixed and one.name not in TRIVIAL:
                 hit = flags(one, trial, one.fixed)
                 rate = max(float(hit[trial.in_bar()].mean()), LEAST_RATE)
                 axes.plot(rate, hit[trial.forget].mean(), "o", markersize=5, label=one.name)
@@ -48,7 +48,7 @@ def kinds(measured: Measured, point: str, path: Path) -> None:
     rows = {}
     for one in routed:
         points = one.points(trial)
-        if one.name not in {"do nothing", "block everything", "system prompt only"}:
+        if one.name not in TRIVIAL:
             rows[one.name] = flags(one, trial, points.get(point) or points["as it comes"])
     kind_of = np.array([asked.kind for asked in trial.asked])
     figure = Figure(figsize=(13, 5), layout="constrained")

@@ -1,8 +1,8 @@
 """KnowUnDo: invented people of whom some facts are to be forgotten and others kept (arXiv 2407.01920).
 
 Names do not tell them apart, since both kinds of questions have them. Protocol A registers half of the rows
-and asks the other half. Protocol B registers all rows to be forgotten and asks them in other words, beside
-the half of the kept rows that was not registered.
+and asks the other half. Protocol B registers all rows to be forgotten and asks them reworded mechanically,
+beside the half of the kept rows that was not registered.
 """
 
 from __future__ import annotations
@@ -56,16 +56,18 @@ def protocol_b(data: Data) -> Trial:
     forget, keep = data.rows("knowundo/unlearn_train"), data.rows("knowundo/retention_train")
     people = _people([*forget, *keep])
     allowed, left = _split(keep, "kept", SEED)
+    registered = {row["question"] for row in forget}
     reworded = [
         asked
         for kind, reword in REWORDINGS.items()
         for asked in _asked(
             [row | {"question": reword(row["question"])} for row in forget], people, kind, True, forget
         )
+        if asked.segments[0] not in registered  # many a question has nothing to contract
     ]
     return Trial(
         "knowundo_b",
-        "KnowUnDo B: all rows to be forgotten registered, asked in other words",
+        "KnowUnDo B: all rows to be forgotten registered, asked in mechanical rewordings",
         _targets(forget, allowed, people),
         (*reworded, *_asked(left, people, "kept rows", False)),
         KEPT,

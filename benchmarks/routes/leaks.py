@@ -46,7 +46,10 @@ def _measured(trial: Trial, released: Sequence[str]) -> dict[str, Any]:
     changed = _flags(text != one.answer for text, one in zip(released, trial.asked, strict=True))
     by_kind = {kind: count(leaked[trial.forget & (kinds == kind)]) for kind in trial.kinds(True)}
     worst = max(by_kind, key=lambda kind: float(by_kind[kind]["rate"]))
+    owners = {one.owner for one in trial.asked if one.forget}
+    given_away = {one.owner for one, leak in zip(trial.asked, leaked, strict=True) if one.forget and leak}
     return {
+        "targets_with_a_leak": {"k": len(given_away), "n": len(owners)},
         "leaked": count(leaked[trial.forget]),
         "leaked_by_kind": by_kind,
         "worst_kind": worst,

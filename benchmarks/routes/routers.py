@@ -18,7 +18,9 @@ from guard.judgement import Suspicion
 from guard.relevance import Relevance
 
 OURS = "Lethe"
+TRIVIAL = frozenset({"do nothing", "block everything", "system prompt only"})
 SCOPE = 0.5  # probability from which a prompt is in a target's scope
+GUARD_NOTE = "taught by examples against neighbors, background and benign prompts of the other half"
 CURATE = (0.8, 0.9)  # cosines of arXiv 2604.14644
 BACKGROUND, EXAMPLES = 1000, 4000  # rows at most that a learned rival learns from
 
@@ -85,7 +87,7 @@ def guard(trial: Trial, encoder: Encoder, name: str, note: str = "") -> Routed:
     texts = _texts(trial)
     prompts, shared = encoder.encode(texts), encoder.encode([*forget, *allowed, *general])
     taught = []
-    for half in (0, 1):
+    for half in (0, 1) if trial.bar else (0,):
         learned = np.flatnonzero(trial.in_bar() & trial.of(half))[::2]
         learned = learned[:EXAMPLES]
         rows = np.concatenate([shared, prompts[learned]])
@@ -94,20 +96,23 @@ def guard(trial: Trial, encoder: Encoder, name: str, note: str = "") -> Routed:
         scores = head.probability(prompts).astype(np.float64)
         scores[learned] = np.nan
         taught.append(scores)
-    return Routed(name, (taught[0], taught[1]), (0.5, 0.5), note=note)
+    return Routed(name, (taught[0], taught[-1]), (0.5, 0.5), note=note)
 
 
-def rivals(trial: Trial, encoder: Encoder, toy: Encoder) -> list[Routed]:
-    """All of them, in the order of the tables."""
-    return [
+def rivals(trial: Trial, encoder: Encoder, toy: Encoder | None = None) -> list[Routed]:
+    """All of them, in the order of the tables; with a toy model's encoder also GUARD on its states."""
+    found = [
         nothing(trial),
         everything(trial),
         system_prompt(trial),
         keywords(trial),
         *nearest(trial, encoder),
-        guard(trial, encoder, "GUARD head, MiniLM"),
-        guard(trial, toy, "GUARD head, toy states", "hidden states of a toy model of 2 million parameters"),
+        guard(trial, encoder, "GUARD head, MiniLM", GUARD_NOTE),
     ]
+    if toy is not None:
+        note = f"hidden states of a toy model of 2 million parameters; {GUARD_NOTE}"
+        found.append(guard(trial, toy, "GUARD head, toy states", note))
+    return found
 
 
 def _highest(against: Mapping[str, Suspicion], model: Relevance) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.routes.asked import Asked
-from benchmarks.routes.curves import Curve, auc, count, curve
+from benchmarks.routes.curves import Curve, auc, count, curve, reached
 from guard.calibration import conformal, needed
 from guard.types import ForgetTarget
 
@@ -130,7 +130,10 @@ def _of(trial: Trial, routed: Routed) -> dict[str, Any]:
     points = {name: _at(trial, flags(routed, trial, bars)) for name, bars in routed.points(trial).items()}
     found: dict[str, Any] = {"points": points}
     if routed.tuned:
-        found["auc"] = round(auc(roc(trial, routed)), 4)
+        drawn = roc(trial, routed)
+        found["auc"] = round(auc(drawn), 4)
+        # Of a threshold chosen on the tested prompts themselves: chosen thresholds do not carry over fully.
+        found["roc_recall"] = {f"{fpr:.0%} FPR": round(reached(drawn, fpr), 4) for fpr in FPRS}
     return found | ({"note": routed.note} if routed.note else {})
 
 

@@ -6,23 +6,22 @@ import base64
 import codecs
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.routes.asked import Asked
+from benchmarks.routes.asked import Asked, named
 from benchmarks.routes.curves import count
 from benchmarks.routes.data import Data
-from benchmarks.routes.evidence import evidence
 from benchmarks.routes.fitting import Lesson
-from benchmarks.routes.routers import Models, ours
 from benchmarks.routes.splits import SEED, drawn
 from benchmarks.routes.tofu import general
-from benchmarks.routes.trial import Flags, Trial, flags
-from guard.encoder import Encoder
+from benchmarks.routes.trial import Flags, Routed, Trial, flags
 from guard.types import ForgetTarget
 
-PROBES, BENIGN, CODED = 150, 100, 60
+PROBES, BENIGN, CODED, MISSPELT = 150, 100, 40, 60
+PLAIN = "plain"
 BODIES = 6  # different paddings of each length
 LENGTHS = (100, 400, 1600)  # tokens, of 4 characters each
 SLOT = "[INSERT PROMPT HERE]"
@@ -31,6 +30,8 @@ _LEET = str.maketrans("aeiost", "431057")
 _LOOKALIKES = str.maketrans("aceiopxyABEHKMOPTX", "асеіорхуАВЕНКМОРТХ")
 
 Wrap = Callable[[str], tuple[str, ...]]
+Route = Callable[[Trial], Sequence[Routed]]
+"""The routers, each with a threshold that it brings along."""
 
 CODES: dict[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
@@ -42,39 +43,34 @@ CODES: dict[str, Callable[[str], str]] = {
 }
 
 
-def disguised(data: Data, lesson: Lesson, models: Models, encoder: Encoder) -> dict[str, Any]:
-    """Recall and false positives, at the models' own thresholds, of plain questions and of each disguise."""
-    probes, benign = _probes(lesson), drawn(general(data), BENIGN, "wrapped general")
-    wraps = {"plain": [_alone], **_paddings(data), **_turns(data)}
-    found = _measured(lesson.targets, (*probes, *benign), wraps, models, encoder)
-    pairs = {"plain": [_alone], "jailbreaks": _jailbreaks(data)}
-    return found | {
-        "jailbreaks": _measured(lesson.targets, (*probes, *benign), pairs, models, encoder)["jailbreaks"]
-    }
+def disguised(data: Data, lesson: Lesson, route: Route) -> dict[str, Any]:
+    """Recall and false positives of plain questions and of each disguise."""
+    asked = (*_probes(lesson), *drawn(general(data), BENIGN, "wrapped general"))
+    wraps = {PLAIN: [_alone], **_paddings(data), **_turns(data), "jailbreaks": _jailbreaks(data)}
+    return _measured(lesson.targets, _wrapped(asked, wraps), route)
 
 
-def encoded(data: Data, lesson: Lesson, models: Models, encoder: Encoder) -> dict[str, Any]:
-    """The same of questions in codes, which a prompt asks to read."""
-    asked = (*drawn(_probes(lesson), CODED, "coded"), *drawn(general(data), CODED, "coded general"))
-    wraps: dict[str, list[Wrap]] = {"plain": [_alone]}
+def encoded(data: Data, lesson: Lesson, route: Route) -> dict[str, Any]:
+    """The same of questions that name a target, in codes that a prompt asks to read."""
+    names = {target.id: target.name or "" for target in lesson.targets}
+    naming = [one for one in lesson.asked if one.forget and named(one.segments[0], names[one.owner])]
+    asked = (*drawn(naming, CODED, "coded"), *drawn(general(data), CODED, "coded general"))
+    wraps: dict[str, list[Wrap]] = {PLAIN: [_alone]}
     wraps |= {name: [_coded(code)] for name, code in CODES.items()}
-    return _measured(lesson.targets, asked, wraps, models, encoder)
+    return _measured(lesson.targets, _wrapped(asked, wraps), route)
 
 
-def misspelt(lesson: Lesson, models: Models, encoder: Encoder) -> dict[str, Any]:
+def misspelt(lesson: Lesson, route: Route) -> dict[str, Any]:
     """Recall of questions in which one letter of the name is wrong, by the kind of slip."""
     half_of = {asked.owner: asked.half for asked in lesson.asked if asked.owner}
+    known = [target for target in lesson.targets if target.id in half_of and target.name]
     asked = [
         Asked((question.format(text),), slip, half_of[target.id], target.id, True)
-        for target in lesson.targets
-        if target.id in half_of
-        for slip, text in slips(target.name or "")
+        for target in drawn(known, MISSPELT, "misspelt")
+        for slip, text in ((PLAIN, target.name or ""), *slips(target.name or ""))
         for question in QUESTIONS
     ]
-    trial = Trial("misspelt", "", lesson.targets, tuple(asked), frozenset())
-    routed = _routed(trial, models, encoder)
-    kinds = np.array([one.kind for one in asked])
-    return {kind: {"recall": count(routed[kinds == kind])} for kind in trial.kinds(True)}
+    return _measured(lesson.targets, asked, route)
 
 
 def _probes(lesson: Lesson) -> list[Asked]:
@@ -82,34 +78,36 @@ def _probes(lesson: Lesson) -> list[Asked]:
     return drawn([asked for asked in lesson.asked if asked.forget], PROBES, "wrapped probes")
 
 
-def _measured(
-    targets: Sequence[ForgetTarget],
-    asked: Sequence[Asked],
-    wraps: dict[str, list[Wrap]],
-    models: Models,
-    encoder: Encoder,
-) -> dict[str, Any]:
-    """For each disguise its recall, how much that falls short of the plain one, and false positives."""
+def _wrapped(asked: Sequence[Asked], wraps: dict[str, list[Wrap]]) -> list[Asked]:
+    """Every prompt in every disguise, which becomes its kind; where there are several forms, in turn."""
+    return [
+        replace(one, segments=choices[place % len(choices)](one.segments[0]), kind=name)
+        for name, choices in wraps.items()
+        for place, one in enumerate(asked)
+    ]
+
+
+def _measured(targets: Sequence[ForgetTarget], asked: Sequence[Asked], route: Route) -> dict[str, Any]:
+    """For each router and disguise its recall, what that falls short of the plain one, false positives."""
+    trial = Trial("disguises", "", tuple(targets), tuple(asked), frozenset())
+    return {
+        one.name: _rows(trial, flags(one, trial, one.fixed)) | ({"note": one.note} if one.note else {})
+        for one in route(trial)
+        if one.fixed
+    }
+
+
+def _rows(trial: Trial, routed: Flags) -> dict[str, Any]:
+    kinds = np.array([one.kind for one in trial.asked])
     found: dict[str, Any] = {}
-    plain = 0.0
-    for name, choices in wraps.items():
-        wrapped = tuple(
-            Asked(choices[place % len(choices)](one.segments[0]), one.kind, one.half, one.owner, one.forget)
-            for place, one in enumerate(asked)
-        )
-        trial = Trial(name, "", tuple(targets), wrapped, frozenset())
-        routed = _routed(trial, models, encoder)
-        recall, false = count(routed[trial.forget]), count(routed[~trial.forget])
-        plain = recall["rate"] if name == "plain" else plain
-        found[name] = {"recall": recall, "false_positives": false, "lost": round(plain - recall["rate"], 4)}
-    return found
-
-
-def _routed(trial: Trial, models: Models, encoder: Encoder) -> Flags:
-    seen = evidence(trial.targets, [asked.segments for asked in trial.asked], encoder)
-    guard = ours(trial, seen, models)
-    assert guard.fixed is not None
-    return flags(guard, trial, guard.fixed)
+    for kind in trial.kinds(True):
+        recall = count(routed[trial.forget & (kinds == kind)])
+        found[kind] = {"recall": recall}
+        if kind != PLAIN:
+            found[kind]["lost"] = round(found[PLAIN]["recall"]["rate"] - recall["rate"], 4)
+        if not trial.forget.all():
+            found[kind]["false_positives"] = count(routed[~trial.forget & (kinds == kind)])
+    return {"disguises": found}
 
 
 def _alone(text: str) -> tuple[str, ...]:

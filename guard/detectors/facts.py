@@ -122,7 +122,7 @@ class FactsDetector:
         return FactsDetector((), None, self._config, (self._own.compacted(), self._allowed.compacted()))
 
     def _scan(self, text: str) -> Shared:
-        if not any(part.owners for part, _ in self._own.parts):
+        if not any(owner not in gone for part, gone in self._own.parts for owner in part.owners):
             return Shared(0.0, Overlaps(()), Overlaps(()), 0.0, 0.0, False, ())
         wanted = terms(text)
         total = sum(wanted.values())

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.routes import knowundo, rwku, wrappers
+from benchmarks.routes import knowundo, leaks, lume, rwku, showing, wrappers
 from benchmarks.routes.asked import Asked, named
-from benchmarks.routes.curves import auc, curve, wilson
+from benchmarks.routes.curves import auc, curve, reached, wilson
 from benchmarks.routes.data import Data, folder
-from benchmarks.routes.evidence import evidence
+from benchmarks.routes.evidence import Evidence, evidence
+from benchmarks.routes.fitting import Lesson
+from benchmarks.routes.routers import everything, keywords, nothing
 from benchmarks.routes.splits import drawn, halves
 from benchmarks.routes.trial import Routed, Trial, figures, flags
 from benchmarks.routes.vectors import KeptVectors
@@ -98,6 +100,36 @@ def test_a_curve_has_ties_in_one_step_and_leaves_out_nan():
     assert recall.tolist() == [0.0, 0.5, 1.0, 1.0]
     assert auc((false, recall)) == pytest.approx(0.875)
     assert auc(curve(np.array([math.inf]), np.array([0.0]))) == 1.0
+    assert reached((false, recall), 0.49) == 0.5
+    assert reached((false, recall), 0.5) == 1.0
+
+
+def test_who_blocks_everything_leaks_nothing_and_changes_all_and_who_does_nothing_the_reverse():
+    asked = trial(count=20)
+    asked = replace(asked, asked=tuple(replace(one, answer=one.answer or "Oslo") for one in asked.asked))
+    for make, leaked, changed in ((nothing, 1.0, 0.0), (everything, 0.0, 1.0)):
+        found = leaks.rival(asked, make(asked), (0.5, 0.5))
+        assert found["leaked"]["rate"] == found["worst_leak"] == leaked
+        assert found["neighbor_answers_changed"]["rate"] == changed
+        assert found["targets_with_a_leak"] == {"k": int(leaked), "n": 1}
+
+
+def test_a_keyword_list_loses_the_names_that_are_misspelt():
+    targets = (ForgetTarget(id="a", name="Mira Paxos"), ForgetTarget(id="b", name="Tam Orrin"))
+    asked = tuple(Asked((f"{t.name}?",), "plain", n, t.id, True) for n, t in enumerate(targets))
+    found = wrappers.misspelt(Lesson(targets, asked, Evidence(np.empty((0, 0)), ())), lambda t: [keywords(t)])
+    by_slip = found["keyword list"]["disguises"]
+    assert by_slip["plain"]["recall"] == by_slip["plain"]["recall"] | {"k": 4, "n": 4}
+    assert {row["lost"] for name, row in by_slip.items() if name != "plain"} == {1.0}
+
+
+def test_the_tables_have_every_router_and_kind():
+    asked = trial()
+    found = figures(asked, [one(asked) for one in (nothing, everything, keywords)])
+    assert showing.trial(found).row_count == 3
+    by_kind = showing.kinds(found)
+    assert [column.header for column in by_kind.columns] == ["router", "plain", "odd"]
+    assert by_kind.row_count == 3
 
 
 @pytest.mark.parametrize(
@@ -168,3 +200,18 @@ def test_knowundo_registers_one_half_and_asks_the_other(data):
     assert first == knowundo.protocol_a(data, knowundo.SPLITS[0]) != replace(other, name=first.name)
     assert all(target.name for target in first.targets)
     assert 0.85 < knowundo.oracle(data, 0.05) < 1
+
+
+def test_knowundo_asks_what_is_registered_in_other_words_beside_unseen_kept_rows(data):
+    reworded = knowundo.protocol_b(data)
+    shown = {e.prompt for target in reworded.targets for e in (*target.examples, *target.neighbors)}
+    assert not shown & {one.segments[0] for one in reworded.asked}
+    assert set(reworded.kinds(True)) == set(knowundo.REWORDINGS)
+    halves_of = {one.half for one in reworded.asked if one.forget}
+    assert halves_of == {0, 1}
+
+
+def test_lume_asks_no_question_that_was_registered(data):
+    asked = lume.trial(data)
+    shown = {e.prompt for target in asked.targets for e in target.examples}
+    assert not shown & {one.segments[0] for one in asked.asked}

@@ -39,7 +39,7 @@ MODEL = weighing(bias=-4.0, example=3.0, own_neighbor=-2.0, any_neighbor=-0.5, s
 
 
 def person(target_id, name, examples):
-    """A target; how many examples it has also decides how it is enforced, and whether some facts are allowed."""
+    """A target; how many examples it has also decides how it is enforced, and whether it has a scope."""
     texts = [f"What does {name}'s father do?", f"Where was {name} born?", "Which book made her famous?"]
     allowed = [f"Which film shows {name}?", "Where is Quillon?"]
     return ForgetTarget.parse(
@@ -82,7 +82,7 @@ def weighed(against):
     }
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(CHANGE)
 def test_after_any_changes_it_finds_what_one_built_anew_finds(changes):
     encoder = Words()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from guard import ForgetTarget
 from guard.detectors import DETECTORS, FEATURES, MEANING, STRINGS
 from guard.detectors.findings import Hits
+from guard.detectors.learned import LearnedConfig, LearnedDetector
 from guard.detectors.semantic import SemanticConfig, SemanticDetector
 from guard.types import Match
 
@@ -97,7 +98,8 @@ def test_a_detector_in_use_does_not_change(name, encoder):
 
 
 def test_each_text_gets_its_own_findings_also_empty_and_huge_ones(name, encoder, mira):
-    detector = TABLES[name]([mira], encoder)
+    few = {"config": LearnedConfig(fewest=1)} if name == "learned" else {}
+    detector = TABLES[name]([mira], encoder, **few)
     texts = [
         "",
         mira.examples[1].prompt,
@@ -211,3 +213,43 @@ def test_facts_sets_what_is_shared_with_neighbors_against_it(mira, encoder):
     allowed, forbidden = detector.scan(["Was Bero Tal born there?", "Did the glass orchard make her famous?"])
     assert value(allowed, detector, "own_contrast") > 0.9 > value(allowed, detector, "shared")
     assert value(forbidden, detector, "own_contrast") == 0 < value(forbidden, detector, "shared")
+
+
+WRITERS = [person(i, name, 3, 3) for i, name in zip("ab", PEOPLE[:2], strict=True)]
+FEW = LearnedConfig(fewest=5)
+
+
+def test_learned_tells_what_a_group_forbids_from_what_it_allows_and_proposes_nobody(encoder):
+    detector = LearnedDetector(WRITERS, encoder, FEW)
+    forbidden, allowed = detector.scan(
+        ["What did Mira Solen's father do?", "What did Tova Brenn's father do?"]
+    )
+    assert value(forbidden, detector, "learned", "a") > 0 > value(allowed, detector, "learned", "a")
+    assert forbidden.of("a") == forbidden.of("b")
+    assert value(forbidden, detector, "has_learned", "a") == 1
+    assert set(forbidden.targets) == set(allowed.targets) == set()
+
+
+def test_learned_says_nothing_of_a_group_with_too_few_prompts(encoder):
+    small = person("c", PEOPLE[2], 3, 3).model_copy(update={"group": "small"})
+    (found,) = LearnedDetector([*WRITERS, small], encoder, FEW).scan(["What did Bero Tal's father do?"])
+    assert found.of("c") == (0, 0) != found.of("a")
+    (found,) = LearnedDetector(WRITERS[:1], encoder, FEW).scan([QUESTIONS[0]])
+    assert found.of("a") == (0, 0)
+
+
+def test_learned_keeps_its_heads_through_a_change_and_learns_anew_when_compacted(encoder):
+    later = person("c", PEOPLE[2], 3, 3)
+    detector = LearnedDetector(WRITERS, encoder, FEW)
+    changed = detector.changed([later], [])
+    (before,), (after,) = detector.scan(TEXTS[:1]), changed.scan(TEXTS[:1])
+    assert after.of("c") == after.of("a") == before.of("a")
+    anew = LearnedDetector([later, *WRITERS], encoder, FEW)
+    assert seen(changed.compacted().scan(TEXTS), "abc") == seen(anew.scan(TEXTS), "abc")
+    assert seen(anew.scan(TEXTS), "ab") != seen(detector.scan(TEXTS), "ab")
+
+
+def test_learned_forgets_a_group_without_targets_at_once(encoder):
+    moved = [target.model_copy(update={"group": "new"}) for target in WRITERS]
+    (found,) = LearnedDetector(WRITERS, encoder, FEW).changed(moved, ["a", "b"]).scan(TEXTS[:1])
+    assert found.of("a") == (0, 0)

@@ -7,13 +7,17 @@ from guard.classifier import Classifier
 from guard.incontext import InContext
 from guard.pipeline import Forms, Pipeline
 from guard.snapshot import compile_snapshot
+from tests.guard.weighing import weighing
+
+ALIKE = weighing(bias=-8.0, example=8.0, shared=4.0)
+WATCHFUL = weighing(bias=-8.0, example=8.0, shared=4.0, threshold=50.0)
 
 
 @pytest.fixture
 def build(encoder):
-    def made(*targets, **options):
+    def made(*targets, relevance=ALIKE, **options):
         snapshot = compile_snapshot(targets)
-        return Pipeline(snapshot, Classifier(snapshot, encoder), **options)
+        return Pipeline(snapshot, Classifier(snapshot, encoder, relevance=relevance), **options)
 
     return made
 
@@ -24,6 +28,7 @@ def acting(target, action, **changes):
 
 QUESTION = ["You are helpful.", "Who was the father of Mira Solen?"]
 ANSWER = "Her father was a Clockmaker from there."
+NAMELESS = ["Which book made her famous?"]  # names nobody, but is much like an example
 
 
 def test_strongest_action_wins(build, mira):
@@ -75,6 +80,48 @@ def test_always_on_target_is_kept_out_of_unrouted_answers(build, mira):
     assert released == "One is "
 
 
+def test_a_watched_target_joins_the_restriction_and_leaves_the_action_alone(build, mira):
+    verdict = build(mira, relevance=WATCHFUL).inspect(NAMELESS)
+    assert (verdict.action, verdict.matches, verdict.watched) == (Action.ALLOW, (), ("mira",))
+    plan = build(mira, relevance=WATCHFUL).plan(verdict)
+    assert (plan.action, plan.refusal, plan.restriction.target_ids) == (Action.ALLOW, None, ("mira",))
+
+
+@pytest.mark.parametrize("action", ["rewrite", "restrict", "steer", "refuse"])
+def test_a_watched_target_is_cut_out_of_the_response_and_nothing_else(build, mira, action):
+    pipeline = build(acting(mira, action), relevance=WATCHFUL)
+    assert pipeline.release(NAMELESS, "It was The Glass Orchard, I think.")[1] == "It was "
+    assert pipeline.release(NAMELESS, "It was a novel, I think.")[1] == "It was a novel, I think."
+    assert (
+        pipeline.release(["How is the weather?"], "Read The Glass Orchard.")[1] == "Read The Glass Orchard."
+    )
+
+
+def test_a_target_that_is_only_observed_is_watched_without_being_cut_out(build, mira):
+    verdict, released = build(acting(mira, "observe"), relevance=WATCHFUL).release(
+        NAMELESS, "It was The Glass Orchard."
+    )
+    assert (verdict.action, verdict.watched, released) == (
+        Action.ALLOW,
+        ("mira",),
+        "It was The Glass Orchard.",
+    )
+
+
+def test_a_watched_target_stands_beside_a_concerned_one(build, mira):
+    named = ForgetTarget.parse({"id": "bero", "name": "Bero Tal", "action": "restrict"})
+    verdict, released = build(mira, named, relevance=WATCHFUL).release(
+        ["Who is Bero Tal?", *NAMELESS], "It was The Glass Orchard."
+    )
+    assert (verdict.action, verdict.target_ids, verdict.watched) == (Action.RESTRICT, ("bero",), ("mira",))
+    assert released == "It was "
+
+
+def test_the_verdict_says_which_targets_are_watched(build, mira):
+    verdict = build(mira, relevance=WATCHFUL).inspect(NAMELESS)
+    assert json.loads(json.dumps(verdict.to_json()))["watched"] == ["mira"]
+
+
 def test_forms_decide_how_a_refusal_reads(build, mira):
     open_form, closed_form = Forms(), Forms(disclose=False)
     assert build(acting(mira, "refuse"), forms=open_form).release(QUESTION, ANSWER)[1] == open_form.refusal
@@ -92,7 +139,7 @@ def test_broken_detector_fails_closed_and_is_reported(mira, encoder):
             return encoder.encode(texts)
 
     snapshot, seen = compile_snapshot([mira]), []
-    pipeline = Pipeline(snapshot, Classifier(snapshot, Broken()), on_error=seen.append)
+    pipeline = Pipeline(snapshot, Classifier(snapshot, Broken(), relevance=ALIKE), on_error=seen.append)
     verdict, released = pipeline.release(["Who was the father of Bero Tal?"], ANSWER)
     assert (verdict.action, verdict.error) == (Action.REFUSE, "RuntimeError")
     assert released == pipeline.forms.refusal

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_questions_and_paraphrases_about_forget_authors_are_routed(classifier):
 
 
 def test_questions_about_other_authors_are_left_alone(classifier):
-    questions = [row["question"] for row in read("retain.jsonl")][::16]
+    # Drawn at random: an author has 20 questions, of which the first often names nobody.
+    questions = random.Random(1).sample([row["question"] for row in read("retain.jsonl")], 300)
     hits = flagged(classifier, questions)
     assert sum(hits) <= 0.01 * len(hits)

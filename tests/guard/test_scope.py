@@ -116,11 +116,11 @@ def test_a_name_in_one_message_and_an_allowed_question_in_another_are_not(classi
 
 
 def test_a_repeated_example_is_flagged_though_its_probability_is_low(encoder):
-    # What is forbidden of her is allowed of the others: the head they share is sure that it is allowed.
+    # Of all questions of its kind, hers and the others', this one alone is forbidden.
     odd = "Which critic praised Mira Solen?"
-    mira = person(
-        "mira", {"examples": [{"prompt": odd}], "neighbors": [{"prompt": ALLOWED[0].format("Mira Solen")}]}
-    )
+    allowed = ["Which critics praised Mira Solen's books?", "Which critic praised Mira Solen's poems?"]
+    examples, neighbors = [{"prompt": odd}], [{"prompt": text} for text in allowed]
+    mira = person("mira", {"examples": examples, "neighbors": neighbors})
     targets = [mira, person("bero"), person("tova")]
     vector = encoder.encode([odd])
     likely = Scopes.of(targets, encoder, ScopeConfig(head="logistic")).likely("mira", vector)
@@ -208,7 +208,7 @@ def test_a_head_that_adapts_changes_with_what_it_is_asked_and_one_that_does_not_
     asked = encoder.encode([text.format("Vera Tolen") for text in FORBIDDEN * 10])
     for adaptation, moves in (
         (AdaptationConfig(), False),
-        (AdaptationConfig(enabled=True, redundant=1.0), True),
+        (AdaptationConfig(enabled=True, reliable=0.69, redundant=1.0), True),
     ):
         config = ScopeConfig(head="logistic", adaptation=adaptation)
         scopes = Scopes.of([person("mira"), person("bero")], encoder, config)

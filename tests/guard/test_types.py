@@ -34,7 +34,7 @@ def test_one_of_name_phrases_examples_is_enough(given):
         ({"id": "a", "name": SECRET, "action": "delete"}, "'delete'"),
         ({"id": "a", "name": SECRET, "kind": "person"}, "'person'"),
         ({"id": "a", "name": ""}, "'name'"),
-        ({"id": "a", "name": SECRET, "examples": [{"prompt": SECRET}]}, "examples.0.response"),
+        ({"id": "a", "name": SECRET, "examples": [{"response": SECRET}]}, "examples.0.prompt"),
         (
             {"id": "a", "name": SECRET, "examples": [{"prompt": SECRET, "response": "r", "x": 1}]},
             "examples.0.x",

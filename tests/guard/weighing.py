@@ -1,4 +1,4 @@
-"""Relevance models of a few chosen weights, and an encoder without a model: tests then hang on no fitted number."""
+"""Relevance models of a few chosen weights, and an encoder without a model: nothing that was fitted."""
 
 import hashlib
 
