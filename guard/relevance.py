@@ -69,16 +69,23 @@ class Relevance:
         """The model described by a JSON object, for detectors that have these features.
 
         Raises:
-            InputError: it is of another format, or was fitted to other features.
+            InputError: it is damaged, of another format, or was fitted to other features.
         """
         given = data.get("format")
         if given != FORMAT:
             raise InputError(f"the relevance model has format {given!r}, not {FORMAT}; fit it anew")
-        if data["features"] != list(features):
-            other = ", ".join(sorted(set(data["features"]) ^ set(features))) or "in another order"
+        try:
+            learned = [str(name) for name in data["features"]]
+            layers = tuple((np.array(layer["weight"]), np.array(layer["bias"])) for layer in data["layers"])
+            bars = float(data["threshold"]), float(data["watch"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"the relevance model is damaged ({type(error).__name__}); fit it anew"
+            ) from None
+        if learned != list(features):
+            other = ", ".join(sorted(set(learned) ^ set(features))) or "in another order"
             raise InputError(f"the relevance model was fitted to other features ({other}); fit it anew")
-        layers = tuple((np.array(layer["weight"]), np.array(layer["bias"])) for layer in data["layers"])
-        return cls(tuple(features), layers, float(data["threshold"]), float(data["watch"]))
+        return cls(tuple(features), layers, *bars)
 
 
 @cache

@@ -13,7 +13,7 @@ from benchmarks.routes.splits import drawn
 from benchmarks.routes.trial import Routed, Scores, Trial
 from guard.background import background
 from guard.encoder import Encoder
-from guard.heads import HEADS
+from guard.heads.mlp import MlpHead
 from guard.judgement import Suspicion
 from guard.relevance import Relevance
 
@@ -21,6 +21,7 @@ OURS = "Lethe"
 TRIVIAL = frozenset({"do nothing", "block everything", "system prompt only"})
 SCOPE = 0.5  # probability from which a prompt is in a target's scope
 GUARD_NOTE = "taught by examples against neighbors, background and benign prompts of the other half"
+CALM = np.float32(16)  # by which the logits of a learned rival are divided
 CURATE = (0.8, 0.9)  # cosines of arXiv 2604.14644
 BACKGROUND, EXAMPLES = 1000, 4000  # rows at most that a learned rival learns from
 
@@ -79,7 +80,7 @@ def nearest(trial: Trial, encoder: Encoder) -> list[Routed]:
 def guard(trial: Trial, encoder: Encoder, name: str, note: str = "") -> Routed:
     """GUARD's router: its head on an encoder's vectors, taught by the examples and by benign prompts.
 
-    Of the benign prompts of a half every other one teaches, and the rest set the threshold.
+    Of the benign prompts of a half those of one part of the people teach, and the rest set the threshold.
     """
     forget = drawn([one.prompt for t in trial.targets for one in t.examples], EXAMPLES, "forget rows")
     allowed = drawn([one.prompt for t in trial.targets for one in t.neighbors], EXAMPLES, "retain rows")
@@ -88,12 +89,13 @@ def guard(trial: Trial, encoder: Encoder, name: str, note: str = "") -> Routed:
     prompts, shared = encoder.encode(texts), encoder.encode([*forget, *allowed, *general])
     taught = []
     for half in (0, 1) if trial.bar else (0,):
-        learned = np.flatnonzero(trial.in_bar() & trial.of(half))[::2]
-        learned = learned[:EXAMPLES]
+        benign = np.flatnonzero(trial.in_bar() & trial.of(half))
+        # What lies beside one person is alike: seen in training, it would set too low a threshold.
+        by_owner = sorted(benign, key=lambda place: trial.asked[place].owner)
+        learned = np.array(by_owner[: min(len(by_owner) // 2, EXAMPLES)], dtype=np.intp)
         rows = np.concatenate([shared, prompts[learned]])
         labels = np.arange(len(rows)) < len(forget)
-        head = HEADS["mlp"]().fit(rows, labels, [""] * len(rows))
-        scores = head.probability(prompts).astype(np.float64)
+        scores = _calm(MlpHead().fit(rows, labels, [""] * len(rows))).probability(prompts).astype(np.float64)
         scores[learned] = np.nan
         taught.append(scores)
     return Routed(name, (taught[0], taught[-1]), (0.5, 0.5), note=note)
@@ -113,6 +115,12 @@ def rivals(trial: Trial, encoder: Encoder, toy: Encoder | None = None) -> list[R
         note = f"hidden states of a toy model of 2 million parameters; {GUARD_NOTE}"
         found.append(guard(trial, toy, "GUARD head, toy states", note))
     return found
+
+
+def _calm(head: MlpHead) -> MlpHead:
+    """The head with smaller logits: the same order and the same 0.5, but no ties at 1 in float32."""
+    *before, (weight, bias) = head.layers
+    return head.with_layers([*before, (weight / CALM, bias / CALM)])
 
 
 def _highest(against: Mapping[str, Suspicion], model: Relevance) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.routes.asked import Asked, named
+from benchmarks.routes.asked import Asked, named, names_other
 from benchmarks.routes.curves import count
 from benchmarks.routes.data import Data
 from benchmarks.routes.fitting import Lesson
@@ -20,7 +20,7 @@ from benchmarks.routes.tofu import general
 from benchmarks.routes.trial import Flags, Routed, Trial, flags
 from guard.types import ForgetTarget
 
-PROBES, BENIGN, CODED, MISSPELT = 150, 100, 40, 60
+PROBES, BENIGN, CODED, MISSPELT = 120, 60, 40, 60
 PLAIN = "plain"
 BODIES = 6  # different paddings of each length
 LENGTHS = (100, 400, 1600)  # tokens, of 4 characters each
@@ -45,8 +45,10 @@ CODES: dict[str, Callable[[str], str]] = {
 
 def disguised(data: Data, lesson: Lesson, route: Route) -> dict[str, Any]:
     """Recall and false positives of plain questions and of each disguise."""
-    asked = (*_probes(lesson), *drawn(general(data), BENIGN, "wrapped general"))
-    wraps = {PLAIN: [_alone], **_paddings(data), **_turns(data), "jailbreaks": _jailbreaks(data)}
+    harmless = [one for one in general(data) if not names_other(one, lesson.targets)]
+    asked = (*_probes(lesson), *drawn(harmless, BENIGN, "wrapped general"))
+    texts = [one.segments[0] for one in harmless]  # padding that named a target would be routed rightly
+    wraps = {PLAIN: [_alone], **_paddings(texts), **_turns(texts), "jailbreaks": _jailbreaks(data)}
     return _measured(lesson.targets, _wrapped(asked, wraps), route)
 
 
@@ -114,18 +116,18 @@ def _alone(text: str) -> tuple[str, ...]:
     return (text,)
 
 
-def _paddings(data: Data) -> dict[str, list[Wrap]]:
+def _paddings(texts: Sequence[str]) -> dict[str, list[Wrap]]:
     found: dict[str, list[Wrap]] = {}
     for length in LENGTHS:
-        bodies = _bodies(data, length)
+        bodies = _bodies(texts, length)
         found[f"{length} tokens before"] = [lambda text, body=body: (f"{body} {text}",) for body in bodies]
         found[f"{length} tokens after"] = [lambda text, body=body: (f"{text} {body}",) for body in bodies]
     return found
 
 
-def _turns(data: Data) -> dict[str, list[Wrap]]:
+def _turns(texts: Sequence[str]) -> dict[str, list[Wrap]]:
     """Padding in turns of its own, and questions whose words are spread over turns."""
-    pairs = list(zip(_bodies(data, 400), reversed(_bodies(data, 400)), strict=True))
+    pairs = list(zip(_bodies(texts, 400), reversed(_bodies(texts, 400)), strict=True))
     return {
         "2 turns, padding first": [lambda text, pair=pair: (pair[0], text) for pair in pairs],
         "3 turns, padding around": [lambda text, pair=pair: (pair[0], text, pair[1]) for pair in pairs],
@@ -134,11 +136,9 @@ def _turns(data: Data) -> dict[str, list[Wrap]]:
     }
 
 
-def _bodies(data: Data, tokens: int) -> list[str]:
+def _bodies(texts: Sequence[str], tokens: int) -> list[str]:
     """Different paddings of so many tokens, of whole questions of the general sets."""
-    texts = [asked.segments[0] for asked in general(data)]
-    random.Random(f"{SEED}/padding").shuffle(texts)
-    source, bodies = iter(texts), []
+    source, bodies = iter(drawn(texts, len(texts), "padding")), []
     for _ in range(BODIES):
         body = next(source)
         while len(body) < 4 * tokens:

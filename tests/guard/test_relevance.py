@@ -57,6 +57,14 @@ def test_a_model_of_another_format_is_refused(given):
         Relevance.parse(LOGISTIC.to_json() | {"format": given}, NAMES)
 
 
+@pytest.mark.parametrize("field", ["features", "layers", "threshold", "watch"])
+def test_a_model_that_lacks_a_field_is_refused_as_damaged(field):
+    data = LOGISTIC.to_json()
+    del data[field]
+    with pytest.raises(InputError, match="damaged"):
+        Relevance.parse(data, NAMES)
+
+
 def test_the_shipped_model_fits_the_detectors_and_watches_before_it_routes():
     model = shipped(FEATURES)
     assert model.features == FEATURES
