@@ -24,7 +24,7 @@ from guard.history import History, history_of
 from guard.pipeline import Pipeline
 from guard.snapshot import Soften, compile_snapshot
 from guard.targets import LOCAL, Origin, TargetStore
-from guard.types import ForgetTarget
+from guard.types import Example, ForgetTarget
 from serving import metrics
 from serving.calibrator import Calibrator, saved, with_classifier
 from serving.compaction import Compaction
@@ -254,5 +254,7 @@ class LiveGuard:
 
 def _warm_up(encoder: Encoder) -> None:
     """Loads the models and libraries that the first change or request would otherwise wait for."""
-    snapshot = compile_snapshot([ForgetTarget(id="warm-up", name="Warm Up", always_on=True)])
-    Classifier(snapshot, encoder).matches(["Is it warm?"])
+    # With an example and a neighbor, since only what has some makes the encoder and its index be loaded.
+    warm = (Example(prompt="Is it warm?"),)
+    target = ForgetTarget(id="warm-up", name="Warm Up", always_on=True, examples=warm, neighbors=warm)
+    Classifier(compile_snapshot([target]), encoder).matches(["Is it warm?"])
