@@ -34,7 +34,7 @@ from guard.audit import MemoryAuditSink
 from guard.encoder import SentenceEncoder
 from guard.snapshot import load_snapshot
 from guard.targets import MemoryTargetStore
-from guard.types import ForgetTarget
+from guard.types import Example, ForgetTarget
 from serving.live import LiveGuard
 from serving.settings import read_settings
 from serving.traffic import Traffic
@@ -125,7 +125,13 @@ async def measure(requests: int, targets: int) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(reference.path("nano-full"))
     engine, draw = Engine(tokenizer), random.Random(3)
     known = [
-        ForgetTarget(id=f"t{n}", name=f"{draw.choice(THINGS).title()}o Vel{n}", always_on=n % 2 == 0)
+        ForgetTarget(
+            id=f"t{n}",
+            name=f"{draw.choice(THINGS).title()}o Vel{n}",
+            always_on=n % 2 == 0,
+            # Without an example no target would have anything to compare by meaning.
+            examples=(Example(prompt=f"Which admiral signed treaty number {n}?"),),
+        )
         for n in range(targets)
     ]
     rows: dict[str, Any] = {}
