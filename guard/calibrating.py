@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guard.background import texts
-from guard.calibration import DEFAULT, Calibration, Threshold, conformal, fingerprint, needed, streams
+from guard.calibration import DEFAULT, SCOPE, Calibration, Threshold, conformal, fingerprint, needed, streams
 from guard.classifier import Classifier
 from guard.detectors import FEATURES
 from guard.detectors.learned import group_of
@@ -29,7 +29,6 @@ PROMPTS = 1000  # of the background: enough for an alpha of 0.1 %
 BATCH = 50  # prompts judged between two signs of progress
 PADDED = 0.25  # share of padded streams
 LOWEST = -50.0  # statistic of a prompt in which nothing speaks against a target
-SCOPE = "scope:"  # stands before a group's name where the threshold is that of its scope
 
 Tick = Callable[[int], None]
 

@@ -23,6 +23,7 @@ import numpy as np
 from guard.errors import InputError
 
 DEFAULT = ""  # the group whose threshold serves all groups without one of their own
+SCOPE = "scope:"  # stands before a group's name where the threshold is that of its scope
 FORMAT = 1
 TURNS = (1, 6)  # prompts in an ordinary stream, fewest and most
 PADDING = (8, 40)  # prompts in a padded one: at 40 words each, up to the 1,600 tokens that dilute a mean

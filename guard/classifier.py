@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from threading import Lock
 
-from guard.calibration import Calibration
+from guard.calibration import SCOPE, Calibration
 from guard.detectors import FEATURES, MEANING, STRINGS, Detector
 from guard.detectors.facts import Shared
 from guard.detectors.findings import Findings, Hits
@@ -177,7 +177,7 @@ class Classifier:
             return Bars(shipped_bar, 0.5 if scoped else None)
         group = group_of(target)
         bar = max(shipped_bar, calibration.threshold(group).value)
-        inside = calibration.thresholds.get(f"scope:{group}")
+        inside = calibration.thresholds.get(SCOPE + group)
         return Bars(bar, (inside.value if inside else 0.5) if scoped else None)
 
     def _suspected(self, prompts: Sequence[Sequence[str]]) -> list[tuple[_Look, dict[str, Suspicion]]]:

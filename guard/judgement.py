@@ -147,10 +147,10 @@ def suspicions(
 def _inside(target_id: str, hits: Sequence[Hits], seen: Sequence[Seen], scopes: Scopes) -> float:
     """The highest probability that a piece which is about the target is in its scope."""
     about: list[Seen] = []
-    named = not any(match.target_id == target_id for of_passage in hits for match in of_passage)
+    unnamed = not any(match.target_id == target_id for of_passage in hits for match in of_passage)
     for one in seen:
         here = target_id in names_in(one.piece, hits)
-        if named or here or (about and _PRONOUN.search(one.piece.text)):
+        if unnamed or here or (about and _PRONOUN.search(one.piece.text)):
             about.append(one)
     if not about:
         return 0.0

@@ -27,9 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def saved(settings: Settings, snapshot: str | None = None) -> Calibration | None:
-    """The calibration that was made last, if it is of the detectors of now and of that snapshot, if given."""
+    """The calibration that was made last, if it is of the detectors of now and of that snapshot, if given.
+
+    None without a bound in the settings: then the shipped thresholds hold.
+    """
     path = calibration_file(settings)
-    if not path.exists():
+    if settings.alpha is None or not path.exists():
         return None
     try:
         found = load_calibration(path)

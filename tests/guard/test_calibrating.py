@@ -6,8 +6,8 @@ import pytest
 
 from guard import ForgetTarget
 from guard.background import texts
-from guard.calibrating import SCOPE, calibrate
-from guard.calibration import DEFAULT, band, needed
+from guard.calibrating import calibrate
+from guard.calibration import DEFAULT, SCOPE, band, needed
 from guard.classifier import Classifier
 from guard.detectors import FEATURES
 from guard.errors import InputError

@@ -52,6 +52,7 @@ async def test_new_targets_get_thresholds_that_are_kept_for_the_next_start(setti
     made = held[0].pipeline.classifier.calibration
     assert (made.snapshot, made.threshold().alpha, made.threshold().n) == (held[0].version, 0.05, 120)
     assert saved(settings, held[0].version) == made
+    assert saved(settings.model_copy(update={"alpha": None})) is None
     held[0] = state_of(target("one"), target("two"))
     held[0] = with_classifier(held[0], held[0].pipeline.classifier.calibrated(made))
     worker.take(held[0])
